@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * paste_os.h -- the contract between the core and its operating system.
+ *
+ * The core names no OS. A glue (linux/, user/, later freebsd/) puts its paste_os_types.h first
+ * in the include path and implements the functions below. paste_os_types.h defines: the fixed
+ * width types, bool, size_t, the errno names (positive values), memset/memcpy,
+ * struct paste_os_lock, PASTE_READ_ONCE(x), PASTE_WRITE_ONCE(x, v), PASTE_LOAD_ACQUIRE(p),
+ * PASTE_STORE_RELEASE(p, v). Every function returns 0 or a positive errno unless it says more.
+ */
+#ifndef PASTE_OS_H
+#define PASTE_OS_H
+
+#include "paste_os_types.h"
+
+struct paste_pool;
+struct paste_port;
+struct paste_os_region;
+struct paste_os_nic;
+
+/* Zeroed memory, NULL when there is none. May sleep. */
+void *paste_os_alloc(size_t bytes);
+void paste_os_free(void *memory);
+
+/* Short critical sections; also taken from interrupt-like contexts. Never sleep inside. */
+void paste_os_lock_init(struct paste_os_lock *lock);
+void paste_os_lock(struct paste_os_lock *lock);
+void paste_os_unlock(struct paste_os_lock *lock);
+
+/* User addresses are numbers until they pass here. EFAULT when the range is not the user's. */
+int paste_os_copy_in(void *to, uint64_t user, size_t bytes);
+int paste_os_copy_out(uint64_t user, const void *from, size_t bytes);
+
+/* One line in the kernel's log. */
+void paste_os_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/*
+ * Regions: memory that both sides see, mapped in one piece in the kernel.
+ * pin: the user's own pages (page-aligned, kept until free). alloc: kernel pages, zeroed.
+ */
+int paste_os_region_pin(uint64_t user, uint64_t bytes, struct paste_os_region **region);
+int paste_os_region_alloc(uint64_t bytes, struct paste_os_region **region);
+void *paste_os_region_address(const struct paste_os_region *region);
+void paste_os_region_free(struct paste_os_region *region);
+
+/* A pool is born, with its region set, or dies: room for what the OS keeps per buffer. */
+int paste_os_pool_init(struct paste_pool *pool);
+void paste_os_pool_exit(struct paste_pool *pool);
+/* The last reference went, in any context: call paste_pool_destroy() where sleeping is fine. */
+void paste_os_pool_defer_destroy(struct paste_pool *pool);
+
+/* Somebody may wait for the port's rings. */
+void paste_os_port_wake(struct paste_port *port);
+
+/*
+ * The NIC called name: receive into port's pool from now on (attach), no longer (detach).
+ * ENXIO: no such NIC in our hands. After detach no buffer of the pool is in the device.
+ */
+int paste_os_nic_attach(struct paste_port *port, const char *name, struct paste_os_nic **nic);
+void paste_os_nic_detach(struct paste_port *port, struct paste_os_nic *nic);
+/* Buffers came back: the NIC may post those that it lacked. */
+void paste_os_nic_refill(struct paste_os_nic *nic);
+
+/* A connected TCP socket of the calling process delivers into port from now on. */
+int paste_os_socket_register(struct paste_port *port, uint32_t fd);
+/* Move what registered sockets still hold because the port was full. May sleep. */
+void paste_os_socket_drain_pending(struct paste_port *port);
+/* The port ends: no socket delivers into it afterwards. May sleep. */
+void paste_os_socket_unregister_all(struct paste_port *port);
+
+#endif

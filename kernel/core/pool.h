@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * pool.h -- buffers of one region, and who owns each.
+ *
+ * A buffer is in exactly one place: it has one owner. Apart from that the network stack may
+ * hold references to its bytes (stack_refs). It returns to the free list when it has neither.
+ * User space names buffers by index; an index is accepted only if the application owns it, so
+ * a forged, duplicate or stale one is found out here and nowhere else.
+ *
+ *   FREE -take-> DEVICE -lend-> NONE(stack_refs 1) -capture-> QUEUED -publish-> APP
+ *    ^             |               |                                             |
+ *    +---release---+----put--------+------------------- SLOT <----claim---------+
+ */
+#ifndef PASTE_POOL_H
+#define PASTE_POOL_H
+
+#include "paste_os.h"
+
+enum paste_owner {
+	PASTE_FREE,   /* on the free list */
+	PASTE_NONE,   /* only the network stack refers to it */
+	PASTE_DEVICE, /* posted to a NIC */
+	PASTE_QUEUED, /* captured payload, waits for a slot */
+	PASTE_SLOT,   /* in a slot that the kernel owns */
+	PASTE_APP,    /* the application's: in its slots, an extra buffer, or reserved */
+	PASTE_OWNERS,
+};
+
+struct paste_buffer {
+	uint32_t next;       /* free list, or the queue of its flow */
+	uint16_t offset;     /* QUEUED: where the payload starts, bytes */
+	uint16_t length;     /* QUEUED: payload bytes */
+	uint32_t stack_refs; /* references of the network stack */
+	uint8_t owner;
+};
+
+struct paste_pool {
+	struct paste_os_lock lock; /* every field below it */
+	uint32_t refs;             /* ports, NICs, and one while stack_refs of any buffer */
+	uint32_t free_head;
+	uint32_t count[PASTE_OWNERS];
+	uint32_t lent;             /* buffers with stack_refs */
+	struct paste_buffer *buffers;
+
+	/* constant after init */
+	struct paste_os_region *region;
+	uint64_t buf_offset; /* buffer 0 in the region, bytes, page-aligned */
+	uint32_t buf_size;   /* 2048 or 4096: no buffer crosses a page */
+	uint32_t total;      /* indices are [2, total); 0 and 1 are never lent */
+	uint32_t frame_offset; /* a NIC writes frames from here in a buffer, bytes */
+	void *os;            /* what the glue keeps per buffer */
+};
+
+/* Takes region over (also on error: it frees it then). One reference is the caller's. */
+int paste_pool_create(struct paste_os_region *region, uint64_t buf_offset, uint32_t buf_size,
+		      uint32_t total, struct paste_pool **pool);
+void paste_pool_get(struct paste_pool *pool);
+void paste_pool_put(struct paste_pool *pool); /* any context */
+void paste_pool_destroy(struct paste_pool *pool); /* only from paste_os_pool_defer_destroy */
+
+/* Bit i: the application owns buffer i. EINVAL: bits of 0, 1 or beyond; EBUSY: one is not free. */
+int paste_pool_reserve(struct paste_pool *pool, const uint64_t *bitmap, uint64_t bits);
+
+/* A free buffer for owner; 0 when there is none. */
+uint32_t paste_pool_take(struct paste_pool *pool, enum paste_owner owner);
+/* from -> to. False, and nothing happens, unless index is valid and from owns it. */
+bool paste_pool_move(struct paste_pool *pool, uint32_t index, enum paste_owner from,
+		     enum paste_owner to);
+/* from gives it up: free, or NONE until the stack's last reference goes. False as above. */
+bool paste_pool_release(struct paste_pool *pool, uint32_t index, enum paste_owner from);
+
+/* DEVICE -> NONE with one stack reference. */
+void paste_pool_lend(struct paste_pool *pool, uint32_t index);
+/* A stack reference went (any context). */
+void paste_pool_stack_put(struct paste_pool *pool, uint32_t index);
+/* NONE -> QUEUED. False when payload of this buffer was captured already: copy it then. */
+bool paste_pool_capture(struct paste_pool *pool, uint32_t index);
+
+/* Everything that owner holds becomes free (an application ended). */
+void paste_pool_release_all(struct paste_pool *pool, enum paste_owner owner);
+
+uint32_t paste_pool_count(struct paste_pool *pool, enum paste_owner owner);
+
+/* The buffer's bytes in the kernel's mapping. index must be valid. */
+void *paste_pool_address(const struct paste_pool *pool, uint32_t index);
+
+#endif

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause) */
+/*
+ * nic.h -- a virtio NIC in our hands, as the rest of the Linux glue sees it.
+ */
+#ifndef PASTE_LINUX_NIC_H
+#define PASTE_LINUX_NIC_H
+
+#include <linux/netdevice.h>
+
+struct paste_pool;
+struct paste_os_nic;
+
+/* Take the NICs called names over from virtio_net (exit: give all back). Negative errno. */
+int paste_nic_init(char *const *names, int count);
+void paste_nic_exit(void);
+
+/* The NIC called name in net, NULL if it is not ours. Valid while the module is loaded or until
+ * the device is unplugged; the caller holds the control mutex. */
+struct paste_os_nic *paste_nic_find(struct net *net, const char *name);
+struct net_device *paste_nic_netdev(const struct paste_os_nic *nic);
+/* RX buffers come from pool from now on (NULL: the NIC's own plain pool again). Resets the device,
+ * sleeps. When it returns, no buffer of the former pool is in the device. Takes and drops pool
+ * references itself. zerocopy: whether frames of registered flows are lent to the stack in place. */
+int paste_nic_set_pool(struct paste_os_nic *nic, struct paste_pool *pool, bool zerocopy);
+/* Buffers came back to the pool: post what the RX vring lacks. Any context. */
+void paste_nic_refill(struct paste_os_nic *nic);
+
+#endif
