@@ -1,0 +1,198 @@
+//! Child: a started host program; its group dies with this value.
+
+use std::fs;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ChildStderr, ChildStdout, ExitStatus};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use super::spawner;
+use crate::error::{Error, Result};
+
+/// How much of a failed program's standard error an error shows.
+const STDERR_LINES: usize = 20;
+
+/// A running host program. Dropping it kills its whole process group and reaps it.
+#[derive(Debug)]
+pub struct Child {
+    process: std::process::Child,
+    line: String,
+    /// Readable once the child has ended; needs no signal handler and no polling.
+    pidfd: OwnedFd,
+    status: Option<ExitStatus>,
+}
+
+/// What a program left behind.
+#[derive(Debug)]
+pub struct Output {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// All it wrote to standard output (if that was a pipe).
+    pub stdout: Vec<u8>,
+    /// All it wrote to standard error (if that was a pipe).
+    pub stderr: Vec<u8>,
+}
+
+impl Output {
+    /// Standard output as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    /// The last lines of standard error, for messages.
+    pub fn stderr_tail(&self) -> String {
+        let text = String::from_utf8_lossy(&self.stderr);
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(STDERR_LINES)..].join("\n")
+    }
+}
+
+impl Child {
+    pub(super) fn adopt(process: std::process::Child, line: String) -> Result<Self> {
+        match pidfd_open(process.id()) {
+            Ok(pidfd) => Ok(Self { process, line, pidfd, status: None }),
+            Err(source) => {
+                end(process);
+                Err(Error::Io { doing: format!("open pidfd of {line}"), source })
+            }
+        }
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// The reading end of standard output, once, if it is a pipe.
+    pub fn take_stdout(&mut self) -> Option<ChildStdout> {
+        self.process.stdout.take()
+    }
+
+    /// The reading end of standard error, once, if it is a pipe.
+    pub fn take_stderr(&mut self) -> Option<ChildStderr> {
+        self.process.stderr.take()
+    }
+
+    /// Waits until the program has ended; `None` if the deadline came first.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the host cannot wait.
+    pub fn wait(&mut self, deadline: Instant) -> Result<Option<ExitStatus>> {
+        if self.status.is_none() && self.ended_by(Some(deadline))? {
+            self.reap();
+        }
+        Ok(self.status)
+    }
+
+    /// Kills the whole process group (SIGKILL) and reaps the leader.
+    pub fn kill(&mut self) -> ExitStatus {
+        self.reap();
+        self.status.unwrap_or_else(|| ExitStatus::from_raw(libc::SIGKILL))
+    }
+
+    pub(super) fn set_oom_score_adj(&self, adj: i32) -> Result<()> {
+        let path = format!("/proc/{}/oom_score_adj", self.pid());
+        match fs::write(&path, adj.to_string()) {
+            // Lowering the own score needs privilege, and the child may have ended already.
+            Err(error) if !tolerable(&error) => Err(Error::io("write", path.as_ref(), error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits for the end and collects both pipes; kills the group when the time is over.
+    pub(super) fn collect(mut self, timeout: Option<Duration>) -> Result<Output> {
+        let stdout = self.process.stdout.take().map(reader);
+        let stderr = self.process.stderr.take().map(reader);
+        let ended = self.ended_by(timeout.map(|timeout| Instant::now() + timeout))?;
+        // Also leftovers of the group: they would hold the pipes open for ever.
+        let status = self.kill();
+        let output = Output { status, stdout: joined(stdout), stderr: joined(stderr) };
+        if ended {
+            return Ok(output);
+        }
+        Err(Error::Program {
+            doing: format!("run {}", self.line),
+            status: format!("killed after {:?}", timeout.unwrap_or_default()),
+            stderr: output.stderr_tail(),
+        })
+    }
+
+    fn ended_by(&self, deadline: Option<Instant>) -> Result<bool> {
+        loop {
+            let timeout = deadline.map_or(PollTimeout::NONE, |deadline| {
+                // One more millisecond, else the last poll would spin with a timeout of 0.
+                let left = deadline.saturating_duration_since(Instant::now()).as_millis() + 1;
+                PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+            });
+            let mut fds = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut fds, timeout) {
+                Ok(0) if deadline.is_some_and(|deadline| Instant::now() >= deadline) => {
+                    return Ok(false);
+                }
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => return Ok(true),
+                Err(error) => {
+                    let doing = format!("wait for {}", self.line);
+                    return Err(Error::Io { doing, source: error.into() });
+                }
+            }
+        }
+    }
+
+    fn reap(&mut self) {
+        if self.status.is_none() {
+            let group = self.process.id().cast_signed();
+            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+            // After SIGKILL the end is near; only then is the lock of `forget` taken.
+            let _ = self.ended_by(None);
+            self.status = spawner::forget(group, || self.process.wait().ok());
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.reap();
+    }
+}
+
+fn tolerable(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
+}
+
+fn end(mut child: std::process::Child) {
+    let group = child.id().cast_signed();
+    let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+    let _ = spawner::forget(group, || child.wait());
+}
+
+fn reader(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // A broken pipe ends the output like an end of file does.
+        let _ = pipe.read_to_end(&mut bytes);
+        bytes
+    })
+}
+
+fn joined(reader: Option<JoinHandle<Vec<u8>>>) -> Vec<u8> {
+    reader.and_then(|reader| reader.join().ok()).unwrap_or_default()
+}
+
+fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: pidfd_open takes two integers and no pointer.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    let fd = i32::try_from(fd).expect("a system call returns a small number");
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel just made this descriptor for us, nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}

@@ -1,0 +1,127 @@
+//! Processes, tested: no orphan, whoever dies.
+
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn soon() -> Instant {
+    Instant::now() + 20 * SECOND
+}
+
+fn alive(pid: u32) -> bool {
+    // A zombie still has its directory, but no executable.
+    Path::new(&format!("/proc/{pid}/exe")).canonicalize().is_ok()
+}
+
+fn first_number(child: &mut Child) -> u32 {
+    let lines = BufReader::new(child.take_stdout().unwrap()).lines();
+    lines.map_while(io::Result::ok).find_map(|line| line.parse().ok()).unwrap()
+}
+
+#[test]
+fn output_and_status_are_collected() {
+    let program = Program::new("sh").args(["-c", "cat; echo err >&2; exit 3"]);
+    let output = program.stdin(Stdin::Bytes(b"in".to_vec())).run().unwrap();
+    assert_eq!((output.stdout, output.stderr), (b"in".to_vec(), b"err\n".to_vec()));
+    assert_eq!(output.status.code(), Some(3));
+}
+
+#[test]
+fn a_failure_shows_the_line_and_stderr() {
+    let error = Program::new("sh").args(["-c", "echo no good >&2; false"]).run_ok().unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("run sh -c 'echo no good"), "{text}");
+    assert!(text.contains("| no good"), "{text}");
+}
+
+#[test]
+fn a_missing_program_is_named() {
+    let error = Program::new("no-such-program-here").run().unwrap_err();
+    assert!(matches!(error, Error::Missing { .. }), "{error}");
+    assert!(error.to_string().contains("no-such-program-here"));
+}
+
+#[test]
+fn a_timeout_kills_the_whole_group() {
+    let start = Instant::now();
+    // The grandchild holds the pipe: only killing the group ends the reader.
+    let program = Program::new("sh").args(["-c", "sleep 1000 & echo x; wait"]);
+    let error = program.timeout(SECOND / 10).run().unwrap_err();
+    assert!(error.to_string().contains("killed after 100ms"), "{error}");
+    assert!(start.elapsed() < 20 * SECOND);
+}
+
+#[test]
+fn dropping_a_child_kills_its_group() {
+    let mut child = Program::new("sh").args(["-c", "sleep 1000 & echo $!; wait"]).start().unwrap();
+    let grandchild = first_number(&mut child);
+    let pid = child.pid();
+    assert!(alive(grandchild));
+    drop(child);
+    assert!(!alive(pid));
+    wait_gone(grandchild);
+}
+
+#[test]
+fn waiting_honours_its_deadline() {
+    let mut child = Program::new("sleep").arg("1000").start().unwrap();
+    assert_eq!(child.wait(Instant::now() + SECOND / 20).unwrap(), None);
+    assert!(!child.kill().success());
+    assert!(child.wait(soon()).unwrap().is_some());
+}
+
+#[test]
+fn the_oom_score_is_set() {
+    let child = Program::new("sleep").arg("1000").oom_score_adj(800).start().unwrap();
+    let path = format!("/proc/{}/oom_score_adj", child.pid());
+    assert_eq!(std::fs::read_to_string(path).unwrap().trim(), "800");
+}
+
+#[test]
+fn words_are_quoted_for_a_shell() {
+    assert_eq!(quoted("a=b,c"), "a=b,c");
+    assert_eq!(quoted("it's"), r"'it'\''s'");
+    assert_eq!(quoted(""), "''");
+}
+
+/// Not a test: the process that `children_die_with_a_killed_parent` kills. It starts its child on
+/// a thread that ends at once, and must not lose it by that.
+#[test]
+#[ignore = "helper process of another test"]
+fn helper_holds_a_child() {
+    let thread = std::thread::spawn(|| Program::new("sleep").arg("1000").start().unwrap());
+    let child = thread.join().unwrap();
+    println!("\n{}", child.pid());
+    loop {
+        std::thread::park();
+    }
+}
+
+#[test]
+fn children_die_with_a_killed_parent() {
+    let this = std::env::current_exe().unwrap();
+    let name = "process::tests::helper_holds_a_child";
+    let program = Program::new(this).args(["--exact", name, "--ignored", "--nocapture"]);
+    let mut parent = program.start().unwrap();
+    let child = first_number(&mut parent);
+    assert!(alive(child));
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(parent.pid().cast_signed()),
+        nix::sys::signal::Signal::SIGKILL,
+    )
+    .unwrap();
+    assert!(parent.wait(soon()).unwrap().is_some());
+    wait_gone(child);
+}
+
+fn wait_gone(pid: u32) {
+    let deadline = soon();
+    while alive(pid) {
+        assert!(Instant::now() < deadline, "process {pid} lives on");
+        std::thread::yield_now();
+    }
+}
