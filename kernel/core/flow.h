@@ -13,6 +13,9 @@
 
 struct paste_kring;
 
+/* The slot encoding cannot express a payload that starts later in its buffer, bytes. */
+#define PASTE_PAYLOAD_START_MAX 1278u
+
 struct paste_flow {
 	struct paste_flow *next; /* in the queue's list of flows with something to deliver */
 	uint32_t fd;             /* the number that slots carry */
@@ -33,7 +36,10 @@ void paste_flow_queue_init(struct paste_flow_queue *queue, struct paste_pool *po
 
 /* Room for another buffer? Asked before a capture, under no lock: a hint that errs by few. */
 bool paste_flow_has_room(const struct paste_flow_queue *queue);
-/* index is QUEUED, its payload at offset, length bytes. */
+/*
+ * index is QUEUED, its payload at offset (<= PASTE_PAYLOAD_START_MAX), length bytes (> 0).
+ * Does not wake the port: the caller does, once per batch.
+ */
 void paste_flow_push(struct paste_flow_queue *queue, struct paste_flow *flow, uint32_t index,
 		     uint16_t offset, uint16_t length);
 /* The peer ended its stream: one slot without payload, after everything pushed before. */

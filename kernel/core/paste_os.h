@@ -54,11 +54,12 @@ void paste_os_port_wake(struct paste_port *port);
 
 /*
  * The NIC called name: receive into port's pool from now on (attach), no longer (detach).
- * ENXIO: no such NIC in our hands. After detach no buffer of the pool is in the device.
+ * ENXIO: no such NIC in our hands; EBUSY: another port has it. attach may sleep. After detach
+ * no buffer of the pool is in the device.
  */
 int paste_os_nic_attach(struct paste_port *port, const char *name, struct paste_os_nic **nic);
 void paste_os_nic_detach(struct paste_port *port, struct paste_os_nic *nic);
-/* Buffers came back: the NIC may post those that it lacked. */
+/* Buffers came back: the NIC may post those that it lacked. Called under a lock: no sleep. */
 void paste_os_nic_refill(struct paste_os_nic *nic);
 
 /* A connected TCP socket of the calling process delivers into port from now on. */
