@@ -21,4 +21,11 @@ struct page *paste_buffer_page(const struct paste_pool *pool, u32 index, unsigne
 struct sk_buff *paste_zerocopy_receive(struct napi_struct *napi, struct net_device *dev,
 				       struct paste_pool *pool, u32 index, unsigned int length);
 
+/*
+ * Is skb's data, headers pulled, exactly one buffer of pool in place? Then its index and where in
+ * the buffer the data starts, bytes.
+ */
+bool paste_zerocopy_find(const struct sk_buff *skb, const struct paste_pool *pool, u32 *index,
+			 unsigned int *start);
+
 #endif

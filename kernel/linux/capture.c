@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause)
+/*
+ * capture.c -- TCP payload leaves the receive queue by reference, or by copy where it must.
+ *
+ * In place: the data is one pool buffer of this port (see zerocopy.h). By copy: it came through
+ * another NIC or the loopback device, was queued before registration, was collapsed by TCP
+ * under memory pressure, starts where a slot cannot say so, or was captured once already.
+ */
+#include <net/tcp.h>
+
+#include "capture.h"
+#include "port.h"
+#include "socket.h"
+#include "zerocopy.h"
+
+/* What a slot can express: 8 bits of netmap offset and 10 bits of payload start. */
+#define MAX_PAYLOAD_START (PST_OFFSET_MASK + PST_DOFF_MASK)
+
+/* Copied payload starts where most in-place payload does: Ethernet, IPv4, TCP, timestamps. */
+#define COPY_PAYLOAD_START 66
+
+static bool take_in_place(struct paste_socket *socket, struct sk_buff *skb, unsigned int offset,
+			  size_t bytes)
+{
+	struct paste_port *port = socket->port;
+	unsigned int start;
+	u32 index;
+
+#ifdef PASTE_FORCE_COPY
+	return false;
+#endif
+	if (!paste_zerocopy_find(skb, port->pool, &index, &start))
+		return false;
+	start += offset;
+	if (start > MAX_PAYLOAD_START || !paste_pool_capture(port->pool, index))
+		return false;
+	paste_flow_push(&port->flows, &socket->flow, index, start, bytes);
+	return true;
+}
+
+/* Returns bytes taken, 0 when the pool has no buffer. */
+static size_t take_copy(struct paste_socket *socket, struct sk_buff *skb, unsigned int offset,
+			size_t bytes)
+{
+	struct paste_port *port = socket->port;
+	size_t chunk = min_t(size_t, bytes, port->pool->buf_size - COPY_PAYLOAD_START);
+	u32 index = paste_pool_take(port->pool, PASTE_QUEUED);
+	u8 *buffer;
+
+	if (!index)
+		return 0;
+	buffer = paste_pool_address(port->pool, index);
+	if (skb_copy_bits(skb, offset, buffer + COPY_PAYLOAD_START, chunk)) {
+		paste_pool_release(port->pool, index, PASTE_QUEUED);
+		return 0;
+	}
+	paste_flow_push(&port->flows, &socket->flow, index, COPY_PAYLOAD_START, chunk);
+	return chunk;
+}
+
+static int take(read_descriptor_t *descriptor, struct sk_buff *skb, unsigned int offset,
+		size_t bytes)
+{
+	struct paste_socket *socket = descriptor->arg.data;
+	size_t taken = 0;
+
+	if (paste_flow_has_room(&socket->port->flows))
+		taken = take_in_place(socket, skb, offset, bytes) ?
+				bytes : take_copy(socket, skb, offset, bytes);
+	if (!taken)
+		descriptor->error = -ENOBUFS;
+	return taken;
+}
+
+static bool stream_ended(const struct sock *sk)
+{
+	return (sk->sk_shutdown & RCV_SHUTDOWN) || sk->sk_state == TCP_CLOSE;
+}
+
+bool paste_capture(struct paste_socket *socket)
+{
+	read_descriptor_t descriptor = { .arg.data = socket, .count = 1 };
+	struct sock *sk = socket->sk;
+
+	tcp_read_sock(sk, &descriptor, take);
+	if (!descriptor.error && stream_ended(sk) && !socket->ended) {
+		socket->ended = true;
+		paste_flow_end(&socket->port->flows, &socket->flow);
+	}
+	paste_os_port_wake(socket->port);
+	return !descriptor.error;
+}

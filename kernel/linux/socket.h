@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause) */
+/*
+ * socket.h -- a TCP socket whose payload a port captures.
+ *
+ * It hangs on the socket as a TCP upper-layer protocol (ULP): the kernel then calls us when the
+ * socket dies, and keeps the module loaded until then. A socket has one ULP; who came first
+ * (kTLS, for instance) keeps it and we say EBUSY.
+ */
+#ifndef PASTE_LINUX_SOCKET_H
+#define PASTE_LINUX_SOCKET_H
+
+#include <net/sock.h>
+
+#include "flow.h"
+
+struct paste_port;
+
+struct paste_socket {
+	struct sock *sk;
+	struct paste_port *port; /* under the socket's lock; NULL: inert, its port has ended */
+	struct paste_flow flow;
+	struct list_head node;    /* all sockets of the port, under its sockets_lock */
+	struct list_head pending; /* those that hold data because the port was full, likewise */
+	void (*data_ready)(struct sock *sk);
+	void (*state_change)(struct sock *sk);
+	bool ended;               /* the end of stream was passed on */
+};
+
+int paste_socket_init(void);
+void paste_socket_exit(void);
+
+/* Any context; the caller holds a reference to sk, not its lock: a hint. */
+bool paste_socket_is_registered(const struct sock *sk);
+
+#endif

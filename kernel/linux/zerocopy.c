@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause)
+/*
+ * zerocopy.c -- lending a pool buffer to the stack, and knowing when it comes back.
+ *
+ * An sk_buff that carries the zero-copy flags when it enters the stack is copied at once
+ * (skb_orphan_frags_rx). So the flags are clear at first, and the sk_buff's destructor sets
+ * them: ip_rcv_core() and ip6_rcv_core() call skb_orphan(), and so does every early drop. From
+ * there on the completion callback runs exactly when the last reference to the data goes.
+ *
+ * The head gets no tailroom: skb_condense() and receive-queue coalescing would otherwise copy
+ * later payload into it.
+ */
+#include <linux/etherdevice.h>
+#include <net/inet6_hashtables.h>
+#include <net/inet_hashtables.h>
+#include <net/tcp.h>
+
+#include "bufpool.h"
+#include "capture.h"
+#include "frame.h"
+#include "socket.h"
+#include "zerocopy.h"
+
+static void stack_let_go(struct sk_buff *skb, struct ubuf_info *info, bool success)
+{
+	struct paste_ubuf *ubuf = container_of(info, struct paste_ubuf, info);
+
+	if (refcount_dec_and_test(&info->refcnt))
+		paste_pool_stack_put(ubuf->pool, ubuf->index);
+}
+
+static void arm(struct sk_buff *skb)
+{
+	struct ubuf_info *info = skb_shinfo(skb)->destructor_arg;
+
+	skb_shinfo(skb)->flags |= info->flags;
+}
+
+static struct sock *find_socket(struct net_device *dev, const struct paste_frame *frame)
+{
+	const struct tcphdr *tcp = (void *)(frame->headers + frame->transport);
+	struct inet_hashinfo *table = dev_net(dev)->ipv4.tcp_death_row.hashinfo;
+
+	if (frame->eth.h_proto == htons(ETH_P_IP)) {
+		const struct iphdr *ip = (void *)(frame->headers + frame->network);
+
+		return __inet_lookup_established(dev_net(dev), table, ip->saddr, tcp->source,
+						 ip->daddr, ntohs(tcp->dest), dev->ifindex, 0);
+	}
+#if IS_ENABLED(CONFIG_IPV6)
+	{
+		const struct ipv6hdr *ip = (void *)(frame->headers + frame->network);
+
+		return __inet6_lookup_established(dev_net(dev), table, &ip->saddr, tcp->source,
+						  &ip->daddr, ntohs(tcp->dest), dev->ifindex, 0);
+	}
+#else
+	return NULL;
+#endif
+}
+
+/* Does the frame belong to a socket that a port captures? */
+static bool is_registered(struct net_device *dev, const struct paste_frame *frame)
+{
+	struct sock *sk = find_socket(dev, frame);
+	bool registered;
+
+	if (!sk)
+		return false;
+	registered = sk_fullsock(sk) && paste_socket_is_registered(sk);
+	sock_gen_put(sk);
+	return registered;
+}
+
+static struct sk_buff *wrap(struct napi_struct *napi, const struct paste_frame *frame,
+			    struct paste_pool *pool, u32 index)
+{
+	struct paste_ubuf *ubuf = &paste_bufpool(pool)->ubufs[index];
+	unsigned int in_page;
+	struct page *page = paste_buffer_page(pool, index, &in_page);
+	struct sk_buff *skb = napi_alloc_skb(napi, frame->payload);
+
+	if (!skb)
+		return NULL;
+	skb_reserve(skb, skb_tailroom(skb) - frame->payload);
+	skb_put_data(skb, frame->headers, frame->payload);
+	get_page(page);
+	skb_add_rx_frag(skb, 0, page, in_page + pool->frame_offset + frame->payload,
+			frame->payload_bytes, pool->buf_size);
+	refcount_set(&ubuf->info.refcnt, 1);
+	ubuf->info.callback = stack_let_go;
+	ubuf->info.flags = SKBFL_ZEROCOPY_FRAG | SKBFL_DONT_ORPHAN;
+	skb_shinfo(skb)->destructor_arg = &ubuf->info;
+	skb->destructor = arm;
+	return skb;
+}
+
+struct sk_buff *paste_zerocopy_receive(struct napi_struct *napi, struct net_device *dev,
+				       struct paste_pool *pool, u32 index, unsigned int length)
+{
+	const u8 *data = paste_pool_address(pool, index) + pool->frame_offset;
+	struct paste_frame frame;
+	struct sk_buff *skb;
+
+	if (!paste_frame_parse(&frame, data, length) || !is_registered(dev, &frame))
+		return NULL;
+	skb = wrap(napi, &frame, pool, index);
+	if (skb)
+		paste_pool_lend(pool, index);
+	return skb;
+}
+
+bool paste_zerocopy_find(const struct sk_buff *skb, const struct paste_pool *pool, u32 *index,
+			 unsigned int *start)
+{
+	const skb_frag_t *frag = &skb_shinfo(skb)->frags[0];
+	const struct paste_ubuf *ubuf;
+	unsigned int in_page;
+
+	if (skb_headlen(skb) || skb_shinfo(skb)->nr_frags != 1 || skb_has_frag_list(skb))
+		return false;
+	if (!skb_zcopy(skb) || skb_uarg(skb)->callback != stack_let_go)
+		return false;
+	ubuf = container_of(skb_uarg(skb), struct paste_ubuf, info);
+	if (ubuf->pool != pool || skb_frag_page(frag) !=
+	    paste_buffer_page(pool, ubuf->index, &in_page))
+		return false;
+	*index = ubuf->index;
+	*start = skb_frag_off(frag) - in_page;
+	return true;
+}
