@@ -7,6 +7,7 @@
  */
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/rcupdate.h>
 
 #include "bufpool.h"
 #include "region.h"
@@ -77,6 +78,6 @@ int paste_bufpool_init(void)
 void paste_bufpool_exit(void)
 {
 	/* Callbacks that just queued the last work may still be running in a softirq. */
-	synchronize_net();
+	synchronize_rcu();
 	destroy_workqueue(graveyard);
 }

@@ -110,7 +110,7 @@ struct sk_buff *paste_zerocopy_receive(struct napi_struct *napi, struct net_devi
 	return skb;
 }
 
-bool paste_zerocopy_find(const struct sk_buff *skb, const struct paste_pool *pool, u32 *index,
+bool paste_zerocopy_find(struct sk_buff *skb, const struct paste_pool *pool, u32 *index,
 			 unsigned int *start)
 {
 	const skb_frag_t *frag = &skb_shinfo(skb)->frags[0];

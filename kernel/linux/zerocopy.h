@@ -25,7 +25,7 @@ struct sk_buff *paste_zerocopy_receive(struct napi_struct *napi, struct net_devi
  * Is skb's data, headers pulled, exactly one buffer of pool in place? Then its index and where in
  * the buffer the data starts, bytes.
  */
-bool paste_zerocopy_find(const struct sk_buff *skb, const struct paste_pool *pool, u32 *index,
+bool paste_zerocopy_find(struct sk_buff *skb, const struct paste_pool *pool, u32 *index,
 			 unsigned int *start);
 
 #endif
