@@ -1,0 +1,104 @@
+//! Init: from the initrd to the root file system.
+
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::kmod::{ModuleInitFlags, finit_module};
+use nix::mount::{MsFlags, mount};
+
+use crate::Result;
+
+/// Absolute module paths in the initrd, one a line, in load order.
+const MODULES: &str = "/modules.list";
+
+/// The disk with the squashfs root. Without it the initrd stays the root.
+const ROOT_DISK: &str = "/dev/vda";
+
+/// Mounts what everything else needs. Also called for an initrd without these directories.
+pub(crate) fn mount_kernel_file_systems() -> Result<()> {
+    for (kind, place) in [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev")] {
+        mount_at(kind, kind, place, MsFlags::empty(), "")?;
+    }
+    Ok(())
+}
+
+/// Mounts what programs expect; a kernel without one of these is fine.
+pub(crate) fn mount_more() {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    for (kind, place, options) in [
+        ("devpts", "/dev/pts", "ptmxmode=0666,mode=0620"),
+        ("tmpfs", "/dev/shm", "mode=1777"),
+        ("tmpfs", "/run", "mode=0755"),
+        ("tmpfs", "/tmp", "mode=1777"),
+        ("debugfs", "/sys/kernel/debug", ""),
+        ("tracefs", "/sys/kernel/tracing", ""),
+    ] {
+        if let Err(why) = mount_at(kind, kind, place, flags, options) {
+            eprintln!("paste-agent: {why}");
+        }
+    }
+    // Host names are for people; a guest without one works as well.
+    let _ = nix::unistd::sethostname("guest");
+}
+
+/// Loads the modules of the list; one that is loaded already is fine.
+pub(crate) fn load_modules() -> Result<()> {
+    let list = fs::read_to_string(MODULES).map_err(|error| format!("read {MODULES}: {error}"))?;
+    for path in list.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let file = File::open(path).map_err(|error| format!("open module {path}: {error}"))?;
+        match finit_module(&file, c"", ModuleInitFlags::empty()) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(error) => return Err(format!("load module {path}: {error}")),
+        }
+    }
+    Ok(())
+}
+
+/// Makes the squashfs on the root disk, with a tmpfs above it, the root.
+pub(crate) fn switch_root() -> Result<()> {
+    if !Path::new(ROOT_DISK).exists() {
+        eprintln!("paste-agent: no {ROOT_DISK}, the initrd stays the root");
+        return Ok(());
+    }
+    let quiet = MsFlags::MS_RDONLY | MsFlags::MS_NODEV;
+    mount_at(ROOT_DISK, "squashfs", "/lower", quiet, "")?;
+    mount_at("tmpfs", "tmpfs", "/upper", MsFlags::empty(), "mode=0755")?;
+    for dir in ["/upper/root", "/upper/work"] {
+        make_dir(dir)?;
+    }
+    let options = "lowerdir=/lower,upperdir=/upper/root,workdir=/upper/work";
+    mount_at("root", "overlay", "/new", MsFlags::empty(), options)?;
+    for place in ["/proc", "/sys", "/dev"] {
+        let target = format!("/new{place}");
+        make_dir(&target)?;
+        mount_raw(place, &target, "", MsFlags::MS_MOVE, "")?;
+    }
+    let into = |what: &str, result: nix::Result<()>| result.map_err(|e| format!("{what}: {e}"));
+    into("enter /new", nix::unistd::chdir("/new"))?;
+    mount_raw(".", "/", "", MsFlags::MS_MOVE, "")?;
+    into("make /new the root", nix::unistd::chroot("."))?;
+    into("enter /", nix::unistd::chdir("/"))
+}
+
+fn make_dir(path: &str) -> Result<()> {
+    fs::create_dir_all(path).map_err(|error| format!("create {path}: {error}"))
+}
+
+fn mount_at(from: &str, kind: &str, place: &str, flags: MsFlags, options: &str) -> Result<()> {
+    if !Path::new(place).exists() {
+        make_dir(place)?;
+        // Whatever the umask was: these become well-known directories.
+        let _ = fs::set_permissions(place, Permissions::from_mode(0o755));
+    }
+    mount_raw(from, place, kind, flags, options)
+}
+
+fn mount_raw(from: &str, place: &str, kind: &str, flags: MsFlags, options: &str) -> Result<()> {
+    match mount(Some(from), place, Some(kind), flags, Some(options)) {
+        // The kernel mounts devtmpfs by itself if it was built so.
+        Ok(()) | Err(Errno::EBUSY) => Ok(()),
+        Err(error) => Err(format!("mount {from} at {place}: {error}")),
+    }
+}

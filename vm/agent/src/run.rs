@@ -1,0 +1,180 @@
+//! Run: one program that the host asked for, from start to its true end.
+
+use std::ffi::OsStr;
+use std::io::{PipeReader, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use agent_proto::{CHUNK, End, Frame, Run};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+
+use crate::outbox::Outbox;
+use crate::reaper::{Reaper, end_from};
+
+/// What programs find in their environment unless the host says otherwise.
+const ENVIRONMENT: [(&str, &str); 4] = [
+    ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+    ("HOME", "/root"),
+    ("LANG", "C.UTF-8"),
+    ("TERM", "dumb"),
+];
+
+/// A program that was started.
+pub(crate) struct Running {
+    id: u32,
+    child: Child,
+    end: PipeReader,
+    deadline: Option<Instant>,
+}
+
+/// What the rest of the agent needs to know about a running program.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    /// Process id and group.
+    pub(crate) pid: i32,
+    /// Bytes for standard input; `None` = it is `/dev/null` or closed.
+    pub(crate) stdin: Option<Sender<Vec<u8>>>,
+}
+
+/// Starts a program; the answer to a failure is the reason in words.
+pub(crate) fn start(id: u32, run: &Run, reaper: &Reaper) -> Result<(Running, Handle), String> {
+    let name = OsStr::from_bytes(&run.argv[0]);
+    let mut command = Command::new(name);
+    command.args(run.argv[1..].iter().map(|arg| OsStr::from_bytes(arg)));
+    command.env_clear().envs(ENVIRONMENT);
+    command.envs(run.env.iter().map(|(k, v)| (OsStr::from_bytes(k), OsStr::from_bytes(v))));
+    let cwd = if run.cwd.is_empty() { OsStr::new("/") } else { OsStr::from_bytes(&run.cwd) };
+    command.current_dir(cwd).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdin(if run.stdin { Stdio::piped() } else { Stdio::null() });
+    let deadline = match run.timeout_ms {
+        0 => None,
+        ms => Instant::now().checked_add(Duration::from_millis(ms)),
+    };
+    let (mut child, end) = reaper.start(&mut command).map_err(|error| {
+        format!("start {} in {}: {error}", name.to_string_lossy(), cwd.to_string_lossy())
+    })?;
+    let stdin = child.stdin.take().map(feed);
+    let handle = Handle { pid: child.id().cast_signed(), stdin };
+    Ok((Running { id, child, end, deadline }, handle))
+}
+
+/// A thread that writes to a program, so that one that does not read stops nobody else.
+fn feed(mut pipe: ChildStdin) -> Sender<Vec<u8>> {
+    let (sender, chunks): (_, Receiver<Vec<u8>>) = channel();
+    std::thread::spawn(move || {
+        for chunk in chunks {
+            // The program closed its input or ended: nobody wants the rest.
+            if chunk.is_empty() || pipe.write_all(&chunk).is_err() {
+                return;
+            }
+        }
+    });
+    sender
+}
+
+impl Running {
+    /// Streams the output until the program ends, then tells how.
+    pub(crate) fn stream(mut self, outbox: &Outbox, reaper: &Reaper) {
+        let mut stdout = self.child.stdout.take().map(|pipe| (pipe, Frame::Out as MakeFrame));
+        let mut stderr = self.child.stderr.take().map(|pipe| (pipe, Frame::Err as MakeFrame));
+        let mut timed_out = false;
+        loop {
+            let ready = self.wait(stdout.as_ref().map(fd), stderr.as_ref().map(fd));
+            if ready.out {
+                pass_on(&mut stdout, self.id, outbox);
+            }
+            if ready.err {
+                pass_on(&mut stderr, self.id, outbox);
+            }
+            if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                timed_out = true;
+                self.deadline = None;
+                reaper.kill(self.child.id().cast_signed(), Signal::SIGKILL);
+            }
+            if ready.ended {
+                break;
+            }
+        }
+        // Everything the program wrote is in the pipes now. Their ends of file may never come: a
+        // daemon of its own session may hold them.
+        drain(&mut stdout, self.id, outbox);
+        drain(&mut stderr, self.id, outbox);
+        let mut end = [0; 8];
+        let end = match self.end.read_exact(&mut end) {
+            _ if timed_out => End::Timeout,
+            Ok(()) => end_from(end),
+            Err(_) => End::Signal(0),
+        };
+        outbox.send(&Frame::Exit(self.id, end));
+    }
+
+    fn wait(&self, stdout: Option<BorrowedFd<'_>>, stderr: Option<BorrowedFd<'_>>) -> Ready {
+        let timeout = self.deadline.map_or(PollTimeout::NONE, |deadline| {
+            let left = deadline.saturating_duration_since(Instant::now()).as_millis() + 1;
+            PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+        });
+        let end = self.end.as_fd();
+        // An absent pipe is stood in for by the end pipe; its result is not looked at.
+        let watch = [stdout.unwrap_or(end), stderr.unwrap_or(end), end];
+        let mut fds = watch.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        match poll(&mut fds, timeout) {
+            Ok(0) | Err(Errno::EINTR) => Ready::default(),
+            Ok(_) => Ready {
+                out: stdout.is_some() && happened(&fds[0]),
+                err: stderr.is_some() && happened(&fds[1]),
+                ended: happened(&fds[2]),
+            },
+            Err(error) => crate::fatal(&format!("wait for a program: {error}")),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Ready {
+    out: bool,
+    err: bool,
+    ended: bool,
+}
+
+type MakeFrame = fn(u32, Vec<u8>) -> Frame;
+
+type Pipe<P> = Option<(P, MakeFrame)>;
+
+fn fd<P: AsFd>(pipe: &(P, MakeFrame)) -> BorrowedFd<'_> {
+    pipe.0.as_fd()
+}
+
+fn happened(fd: &PollFd<'_>) -> bool {
+    fd.revents().is_some_and(|events| !events.is_empty())
+}
+
+/// Sends what one read gives; forgets the pipe at its end. True if there may be more.
+fn pass_on<P: Read>(pipe: &mut Pipe<P>, id: u32, outbox: &Outbox) -> bool {
+    let Some((reader, make)) = pipe else { return false };
+    let mut bytes = vec![0; CHUNK];
+    match reader.read(&mut bytes) {
+        Ok(0) => *pipe = None,
+        Ok(len) => {
+            bytes.truncate(len);
+            outbox.send(&make(id, bytes));
+            return true;
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return true,
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return false,
+        Err(_) => *pipe = None,
+    }
+    false
+}
+
+fn drain<P: Read + AsFd>(pipe: &mut Pipe<P>, id: u32, outbox: &Outbox) {
+    let Some((reader, _)) = pipe else { return };
+    if fcntl(reader.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).is_ok() {
+        while pass_on(pipe, id, outbox) {}
+    }
+}
