@@ -1,0 +1,24 @@
+//! Cases: the suite in the order in which it runs.
+
+pub mod inner;
+
+use std::time::Duration;
+
+use crate::case::Case;
+
+/// Every case that `test all` runs, in order.
+pub const CASES: &[Case] = &[];
+
+/// Cases that are chosen by their whole name only: they end badly on purpose, so that the rig's
+/// own cases and the tests of the exit codes can see how that is reported.
+pub const HIDDEN: &[Case] = &[
+    Case::new("inner::passes", inner::passes).on_host(),
+    Case::new("inner::says_no", inner::says_no).on_host(),
+    Case::new("inner::does_not_apply", inner::does_not_apply).on_host(),
+    Case::new("inner::loses_its_guest", inner::loses_its_guest).on_host(),
+    Case::new("inner::waits_in_vain", inner::waits_in_vain)
+        .on_host()
+        .within(Duration::from_millis(200)),
+    Case::new("inner::waits_long", inner::waits_in_vain).on_host(),
+    Case::new("inner::needs_a_guest", inner::needs_a_guest),
+];

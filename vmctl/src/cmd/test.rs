@@ -1,0 +1,91 @@
+//! Command `test`: chooses cases, prepares the world, runs them, reports.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use e2e::case::select;
+use e2e::runner::{self, Plan};
+use e2e::world::Options;
+use e2e::{CASES, Case, HIDDEN, Seed, World};
+
+use crate::cli::{Accel, TestArgs};
+use crate::exit::{Exit, Usage};
+use crate::report::{self, Head, terminal::Terminal};
+use crate::{env, signals};
+
+/// Runs or lists cases.
+pub(crate) fn run(args: &TestArgs) -> anyhow::Result<Exit> {
+    if args.filters == ["list"] {
+        list();
+        return Ok(Exit::Pass);
+    }
+    let cases = select(&args.filters, CASES, HIDDEN).map_err(Usage)?;
+    report::check_writable(args.junit.iter().chain(&args.json))?;
+    let seed = Seed(args.seed.unwrap_or_else(fresh_seed));
+    let world = Arc::new(World::new(options(args)?));
+    let head = Head { seed: seed.0, accel: "none".into(), qemu: "none".into() };
+    play(args, &world, cases, &head)
+}
+
+fn play(
+    args: &TestArgs,
+    world: &Arc<World>,
+    cases: Vec<Case>,
+    head: &Head,
+) -> anyhow::Result<Exit> {
+    let plan = Plan { cases, seed: Seed(head.seed), limit: args.timeout };
+    let (sender, receiver) = channel();
+    signals::send_to(sender.clone());
+    let mut terminal = Terminal::new(plan.cases.len(), rerun_options(args, head));
+    let summary = runner::run(&plan, world, (sender, &receiver), &mut |message| {
+        terminal.hear(message);
+    });
+    terminal.close(&summary);
+    if let Some(path) = &args.json {
+        report::write(path, &report::json::text(head, &summary.results))?;
+    }
+    if let Some(path) = &args.junit {
+        report::write(path, &report::junit::text(head, &summary.results)?)?;
+    }
+    Ok(Exit::of_run(&summary))
+}
+
+fn list() {
+    for case in CASES {
+        println!("{:<32} {}", case.name, case.guest);
+    }
+}
+
+fn options(args: &TestArgs) -> anyhow::Result<Options> {
+    let root = env::project_root()?;
+    let run_dir = run_dir(&root);
+    Ok(Options { root, run_dir, keep_on_fail: args.keep_on_fail })
+}
+
+/// A folder that no other run uses: time and process id name it.
+fn run_dir(root: &std::path::Path) -> PathBuf {
+    let name = format!("run-{}-{}", since_epoch().as_secs(), std::process::id());
+    root.join("target/vmctl").join(name)
+}
+
+fn fresh_seed() -> u64 {
+    u64::from(since_epoch().subsec_nanos()) ^ u64::from(std::process::id())
+}
+
+fn since_epoch() -> std::time::Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// The options that make a run of one case the same as in this run.
+fn rerun_options(args: &TestArgs, head: &Head) -> String {
+    let mut options = vec!["--seed".to_owned(), head.seed.to_string()];
+    if let Some(qemu) = &args.host.qemu {
+        options.extend(["--qemu".to_owned(), vm::process::quoted(qemu)]);
+    }
+    if args.host.accel != Accel::Auto {
+        options.extend(["--accel".to_owned(), args.host.accel.to_string()]);
+    }
+    options.join(" ")
+}
