@@ -1,0 +1,127 @@
+//! Packages: the exact package files of an image, from the lock or, where that is gone, resolved.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::apt::{Apt, deb_path};
+use super::cache::Cache;
+use super::lock::{Lock, Package};
+use super::manifest::Manifest;
+use super::{Progress, Request, hash};
+use crate::error::{Error, Result};
+
+/// Which packages an image is made of.
+#[derive(Debug)]
+pub(super) struct Packages<'a> {
+    request: &'a Request,
+    manifest: &'a Manifest,
+    /// What the project's lock says.
+    pub(super) locked: Lock,
+    /// Where a lock is remembered that had to be resolved anew for this manifest and lock.
+    memory: PathBuf,
+    apt_dir: PathBuf,
+    debs: PathBuf,
+}
+
+impl<'a> Packages<'a> {
+    pub(super) fn new(request: &'a Request, manifest: &'a Manifest, cache: &Cache) -> Result<Self> {
+        let locked = Lock::read(&request.manifest.with_extension("lock"))?;
+        let text = locked.to_string();
+        let key = hash::key([("manifest", manifest.text.as_bytes()), ("lock", text.as_bytes())]);
+        Ok(Self {
+            request,
+            manifest,
+            locked,
+            memory: cache.folder("locks")?.join(format!("{key}.lock")),
+            apt_dir: cache.folder("apt")?,
+            debs: cache.folder("debs")?,
+        })
+    }
+
+    /// The folder with the package files.
+    pub(super) fn debs(&self) -> &Path {
+        &self.debs
+    }
+
+    /// The lock that an earlier build had to resolve in place of the project's.
+    pub(super) fn remembered(&self) -> Option<Lock> {
+        if self.request.locked { None } else { Lock::read(&self.memory).ok() }
+    }
+
+    /// Fetches what is missing and gives back the lock that was used: the project's, or one
+    /// resolved anew if the mirror dropped some of it (which is said, and remembered).
+    pub(super) fn fetch(&self, progress: Progress<'_>) -> Result<Lock> {
+        for lock in self.remembered().into_iter().chain([self.locked.clone()]) {
+            if self.missing(&lock).is_empty() {
+                return Ok(lock);
+            }
+        }
+        let mirror = self.request.mirror.as_deref();
+        let apt = Apt::open(&self.apt_dir, self.manifest, mirror, progress)?;
+        let missing = self.missing(&self.locked);
+        let dropped = apt.dropped(&missing)?;
+        if dropped.is_empty() {
+            apt.download(&missing, &self.debs, progress)?;
+            return Ok(self.locked.clone());
+        }
+        let lock = self.resolve_anew(&apt, &dropped, progress)?;
+        apt.download(&self.missing(&lock), &self.debs, progress)?;
+        fs::write(&self.memory, lock.to_string())
+            .map_err(|e| Error::io("write", &self.memory, e))?;
+        Ok(lock)
+    }
+
+    fn resolve_anew(
+        &self,
+        apt: &Apt,
+        dropped: &[&Package],
+        progress: Progress<'_>,
+    ) -> Result<Lock> {
+        let name = |package: &&Package| format!("{} {}", package.name, package.version);
+        let names = dropped.iter().map(name).collect::<Vec<_>>().join(", ");
+        if self.request.locked {
+            let what = format!("locked packages that the mirror dropped: {names}");
+            return Err(Error::missing(what, "build without --locked, or make a new lock"));
+        }
+        progress(&format!("the mirror dropped {names}; resolving anew"));
+        let lock = apt.resolve(self.manifest)?;
+        for change in changes(&self.locked, &lock) {
+            progress(&format!("instead of the lock: {change}"));
+        }
+        Ok(lock)
+    }
+
+    fn missing<'b>(&self, lock: &'b Lock) -> Vec<&'b Package> {
+        lock.packages.iter().filter(|package| !deb_path(&self.debs, package).exists()).collect()
+    }
+}
+
+/// What is different in `new`, one line each.
+fn changes(old: &Lock, new: &Lock) -> Vec<String> {
+    let find = |lock: &Lock, name: &str| lock.packages.iter().find(|p| p.name == name).cloned();
+    let gone = old.packages.iter().filter(|p| find(new, &p.name).is_none());
+    let gone = gone.map(|p| format!("{} {} is left out", p.name, p.version));
+    let changed = new.packages.iter().filter_map(|p| match find(old, &p.name) {
+        Some(was) if was.version == p.version => None,
+        Some(was) => Some(format!("{} {} -> {}", p.name, was.version, p.version)),
+        None => Some(format!("{} {} is added", p.name, p.version)),
+    });
+    gone.chain(changed).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_lock_is_told_as_changes() {
+        let package = |name: &str, version: &str| Package {
+            name: name.into(),
+            version: version.into(),
+            sha256: String::new(),
+        };
+        let old = Lock::new(vec![package("a", "1"), package("b", "1"), package("c", "1")]);
+        let new = Lock::new(vec![package("a", "1"), package("b", "2"), package("d", "1")]);
+        assert_eq!(changes(&old, &new), ["c 1 is left out", "b 1 -> 2", "d 1 is added"]);
+    }
+}
