@@ -106,7 +106,7 @@ struct sk_buff *paste_zerocopy_receive(struct napi_struct *napi, struct net_devi
 		return NULL;
 	skb = wrap(napi, &frame, pool, index);
 	if (skb)
-		paste_pool_lend(pool, index);
+		WARN_ON_ONCE(!paste_pool_lend(pool, index)); /* it was posted: DEVICE */
 	return skb;
 }
 
