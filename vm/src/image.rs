@@ -91,7 +91,7 @@ pub fn build(request: &Request, progress: Progress<'_>) -> Result<Image> {
                 initrd::initrd(&root.path(root::TREE), &release, &manifest.modules, &agent)?;
             let path = dir.join(initrd_name);
             fs::write(&path, bytes).map_err(|e| Error::io("write", &path, e))?;
-            Ok(Content { files: vec![initrd_name], ..Content::default() })
+            Ok(Content { files: vec![initrd_name.into()], ..Content::default() })
         })
     };
     let initrd = find_or_make(&cache, "initrds", &key, progress, make)?;

@@ -1,1 +1,126 @@
-//! placeholder
+//! Kernel modules: built from source for the kernel of an image, on the host or in the guest.
+//!
+//! Both ways use the same compiler, headers and paths, so both give the same bytes. The host needs
+//! seconds; the guest, emulated, minutes. Only the listed source files take part: what an earlier
+//! build left beside them has no influence.
+
+mod source;
+
+use std::fs;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use crate::error::{Error, Result};
+use crate::image::cache::{Cache, Content, Entry};
+use crate::image::{self, Image, Progress, hash, tree};
+use source::SourceFile;
+
+/// The cache's kind for built modules.
+const KIND: &str = "modules";
+/// What make said, kept beside the module.
+const LOG: &str = "make.log";
+
+/// The source of a kernel module and how to build it.
+#[derive(Debug, Clone, Copy)]
+pub struct Module<'a> {
+    /// The module's name: the build makes `NAME.ko`.
+    pub name: &'a str,
+    /// The folder that holds all of the source.
+    pub dir: &'a Path,
+    /// Which folders in it take part.
+    pub folders: &'a [&'a str],
+    /// The folder with the `Kbuild` file.
+    pub build_in: &'a str,
+    /// Further arguments for make, for example `PASTE_FORCE_COPY=1`.
+    pub flags: &'a [&'a str],
+}
+
+/// Builds a module on the host, in the image's unpacked tree; gives back the path of `NAME.ko`.
+/// A module that was built before from the same source, flags and image comes from the cache.
+///
+/// # Errors
+/// [`Error::Program`] with the compiler's words, [`Error::Missing`] if this user may not have
+/// namespaces, [`Error::Io`] for the source or the cache.
+pub fn build_on_host(
+    module: &Module<'_>,
+    image: &Image,
+    cache: &Path,
+    progress: Progress<'_>,
+) -> Result<PathBuf> {
+    let sources = source::read(module)?;
+    let cache = Cache::open(cache)?;
+    let key = key(module, image, &sources);
+    let entry = image::find_or_make(&cache, KIND, &key, progress, |writer| {
+        writer.publish(KIND, &key, |dir| fill(module, image, &sources, dir))
+    })?;
+    Ok(Entry::path(&entry, &format!("{}.ko", module.name)))
+}
+
+fn fill(module: &Module<'_>, image: &Image, sources: &[SourceFile], dir: &Path) -> Result<Content> {
+    let work = dir.join("work");
+    for file in sources {
+        let path = work.join(&file.path);
+        let parent = path.parent().expect("a joined path has a parent");
+        fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
+        fs::write(&path, &file.content).map_err(|e| Error::io("write", &path, e))?;
+    }
+    enter(&image.tree)?;
+    let argv = make(module, &image.release);
+    let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
+    let output = tree::program(&image.tree, Some(&work), &argv).run()?;
+    if !output.status.success() {
+        return Err(Error::Program {
+            doing: format!("build {}.ko for {}: {}", module.name, image.release, argv.join(" ")),
+            status: output.status.to_string(),
+            stderr: output.stderr_tail(),
+        });
+    }
+    let log = dir.join(LOG);
+    let text = [output.stdout, output.stderr].concat();
+    fs::write(&log, text).map_err(|e| Error::io("write", &log, e))?;
+    let name = format!("{}.ko", module.name);
+    let built = work.join(module.build_in).join(&name);
+    fs::rename(&built, dir.join(&name)).map_err(|e| Error::io("keep", &built, e))?;
+    fs::remove_dir_all(&work).map_err(|e| Error::io("remove", &work, e))?;
+    Ok(Content { files: vec![name, LOG.to_owned()], ..Content::default() })
+}
+
+/// Checks that we may run programs of the tree at all, so that a refusal is not taken for a
+/// compiler's error.
+fn enter(tree: &Path) -> Result<()> {
+    let output = tree::program(tree, None, &["true"]).run()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let what = format!("permission to enter {} ({})", tree.display(), output.stderr_tail());
+    Err(Error::missing(what, "run as root, allow user namespaces, or build in the guest"))
+}
+
+/// The make command; the same on host and guest.
+fn make(module: &Module<'_>, release: &str) -> Vec<String> {
+    let jobs = thread::available_parallelism().map_or(1, NonZero::get);
+    let mut argv = vec![
+        "make".to_owned(),
+        format!("-j{jobs}"),
+        "-C".to_owned(),
+        format!("/lib/modules/{release}/build"),
+        format!("M=/{}/{}", tree::WORK, module.build_in),
+    ];
+    argv.extend(module.flags.iter().map(|flag| (*flag).to_owned()));
+    argv.push("modules".to_owned());
+    argv
+}
+
+fn key(module: &Module<'_>, image: &Image, sources: &[SourceFile]) -> String {
+    let flags = module.flags.join("\n");
+    let facts = [module.name, module.build_in, &flags, &image.root_key];
+    let facts = facts.iter().map(|fact| ("fact", fact.as_bytes()));
+    let files = sources.iter().flat_map(|file| {
+        [("path", file.path.as_os_str().as_encoded_bytes()), ("content", file.content.as_slice())]
+    });
+    hash::key(facts.chain(files))
+}
+
+#[cfg(test)]
+mod tests;

@@ -76,7 +76,7 @@ struct TreeRecord {
 /// What a maker put into a new entry.
 #[derive(Debug, Default)]
 pub(crate) struct Content {
-    pub(crate) files: Vec<&'static str>,
+    pub(crate) files: Vec<String>,
     pub(crate) tree: Option<&'static str>,
     pub(crate) note: String,
 }
@@ -247,11 +247,11 @@ impl Entry {
 
 impl Record {
     fn of(dir: &Path, content: Content) -> Result<Self> {
-        let file = |name: &&str| {
+        let file = |name: &String| {
             let path = dir.join(name);
             let metadata = fs::metadata(&path).map_err(|e| Error::io("read", &path, e))?;
             Ok(FileRecord {
-                name: (*name).to_owned(),
+                name: name.clone(),
                 size: metadata.len(),
                 modified: modified(&metadata),
                 sha256: hash::file(&path)?,

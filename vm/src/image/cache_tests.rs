@@ -10,7 +10,7 @@ fn fill(dir: &Path, text: &str) -> Content {
     fs::write(dir.join("tree/one"), "1").unwrap();
     fs::write(dir.join("small"), text).unwrap();
     fs::write(dir.join("big"), vec![7; 100_000]).unwrap();
-    Content { files: vec!["small", "big"], tree: Some("tree"), note: "6.1".into() }
+    Content { files: vec!["small".into(), "big".into()], tree: Some("tree"), note: "6.1".into() }
 }
 
 fn publish(cache: &Cache, text: &str) -> Entry {

@@ -7,7 +7,7 @@ use super::cache::{Cache, Content, Entry, Found, Writer};
 use super::lock::Lock;
 use super::manifest::Manifest;
 use super::packages::Packages;
-use super::{Progress, hash, kernel, unpack};
+use super::{Progress, hash, kernel, tree, unpack};
 use crate::error::{Error, Result};
 use crate::process::Program;
 
@@ -81,7 +81,7 @@ fn build(
         fs::create_dir(&boot).map_err(|e| Error::io("create", &boot, e))?;
         progress("packing the root file system");
         squash(&tree, &dir.join(ROOT))?;
-        Ok(Content { files: vec![KERNEL, ROOT], tree: Some(TREE), note: release })
+        Ok(Content { files: vec![KERNEL.into(), ROOT.into()], tree: Some(TREE), note: release })
     })
 }
 
@@ -98,6 +98,7 @@ fn squash(tree: &Path, to: &Path) -> Result<()> {
 fn key(manifest: &Manifest, lock: &Lock, tools: &str) -> String {
     hash::key([
         ("recipe", RECIPE.as_bytes()),
+        ("work", tree::WORK.as_bytes()),
         ("manifest", manifest.text.as_bytes()),
         ("lock", lock.to_string().as_bytes()),
         ("tools", tools.as_bytes()),

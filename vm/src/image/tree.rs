@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::process::Program;
 
 /// Where a tree's program finds the folder that was bound into it.
-pub(crate) const WORK: &str = "usr/src/paste";
+pub(crate) const WORK: &str = "usr/src/module";
 
 /// Binds the host's devices, a private /tmp and the work folder, then enters the tree. The mounts
 /// end with the namespace, so the tree itself stays as it is.
@@ -17,7 +17,7 @@ tree=$1 work=$2
 shift 2
 mount --rbind /dev "$tree/dev"
 mount -t tmpfs tmpfs "$tree/tmp"
-[ -z "$work" ] || mount --bind "$work" "$tree/usr/src/paste"
+[ -z "$work" ] || mount --bind "$work" "$tree/usr/src/module"
 exec chroot "$tree" /usr/bin/env -i PATH=/usr/sbin:/usr/bin HOME=/root LC_ALL=C "$@"
 "#;
 
