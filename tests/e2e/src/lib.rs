@@ -12,10 +12,12 @@
 pub mod case;
 pub mod cases;
 mod cpu;
+pub mod oracle;
 pub mod outcome;
 pub mod rig;
 pub mod runner;
 pub mod seed;
+pub mod stream;
 pub mod world;
 
 pub use case::Case;

@@ -1,0 +1,35 @@
+//! Oracle: pure judges of what a case saw. They know no guest, no file and no clock.
+//!
+//! Every judge returns the first contradiction in words that name the connection and the place.
+
+pub mod copies;
+pub mod records;
+
+/// What a judge says: nothing, or what contradicts the claim.
+pub type Verdict = Result<(), String>;
+
+/// A half-open range of bytes, in whatever the context counts in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span {
+    /// First byte.
+    pub start: u64,
+    /// Length in bytes.
+    pub len: u64,
+}
+
+impl Span {
+    /// One byte past the last.
+    pub fn end(self) -> u64 {
+        self.start + self.len
+    }
+
+    /// Whether all of `other` lies inside.
+    pub fn holds(self, other: Self) -> bool {
+        self.start <= other.start && other.end() <= self.end()
+    }
+
+    /// Whether the two share a byte.
+    pub fn meets(self, other: Self) -> bool {
+        self.start < other.end() && other.start < self.end()
+    }
+}

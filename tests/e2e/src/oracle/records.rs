@@ -1,0 +1,104 @@
+//! Records: whether a log kept what it acknowledged, and only what was sent.
+
+use super::{Span, Verdict};
+
+/// A record as it was sent or recovered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Length in bytes.
+    pub len: usize,
+    /// `xxh3_64` of the bytes.
+    pub hash: u64,
+}
+
+/// Whether the recovered records are the first ones that were sent, whole and in order, and
+/// at least as many as the client was told of.
+///
+/// A record that was sent but not acknowledged may be there or not.
+pub fn judge_recovery(sent: &[Record], acked: usize, recovered: &[Record]) -> Verdict {
+    for (number, record) in recovered.iter().enumerate() {
+        match sent.get(number) {
+            None => return Err(format!("record {number} was recovered but never sent")),
+            Some(sent) if sent != record => {
+                let told = if number < acked { "acknowledged" } else { "unacknowledged" };
+                return Err(format!("{told} record {number} was recovered damaged"));
+            }
+            Some(_) => {}
+        }
+    }
+    if recovered.len() < acked {
+        let kept = recovered.len();
+        return Err(format!("{acked} records were acknowledged, {kept} were recovered"));
+    }
+    Ok(())
+}
+
+/// How many acknowledged records are missing or damaged.
+pub fn lost(sent: &[Record], acked: usize, recovered: &[Record]) -> usize {
+    let kept = |number: &usize| recovered.get(*number) == sent.get(*number);
+    (0..acked).filter(|number| !kept(number)).count()
+}
+
+/// Whether no frame was written into a buffer that the log owns; both in bytes of one file.
+pub fn judge_ownership(owned: &[Span], written: &[Span]) -> Verdict {
+    let mut owned = owned.to_vec();
+    owned.sort_unstable();
+    for frame in written {
+        let before = owned.partition_point(|span| span.start < frame.end());
+        // Owned spans do not overlap, so only the last that begins before the frame's end counts.
+        if let Some(span) = owned[..before].last().filter(|span| span.meets(*frame)) {
+            let (start, record) = (frame.start, span.start);
+            return Err(format!("a frame was written at {start:#x} into a record at {record:#x}"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn records(hashes: &[u64]) -> Vec<Record> {
+        hashes.iter().map(|&hash| Record { len: 64, hash }).collect()
+    }
+
+    #[test]
+    fn all_acknowledged_records_and_any_unacknowledged_ones_pass() {
+        let sent = records(&[1, 2, 3, 4]);
+        for kept in 2..=4 {
+            assert_eq!(judge_recovery(&sent, 2, &sent[..kept]), Ok(()));
+            assert_eq!(lost(&sent, 2, &sent[..kept]), 0);
+        }
+        assert_eq!(judge_recovery(&[], 0, &[]), Ok(()));
+    }
+
+    #[test]
+    fn a_lost_acknowledged_record_is_seen() {
+        let sent = records(&[1, 2, 3]);
+        let verdict = judge_recovery(&sent, 3, &sent[..2]);
+        assert_eq!(verdict.unwrap_err(), "3 records were acknowledged, 2 were recovered");
+        assert_eq!(lost(&sent, 3, &sent[..2]), 1);
+    }
+
+    #[test]
+    fn damaged_swapped_and_invented_records_are_seen() {
+        let sent = records(&[1, 2, 3]);
+        let damaged = judge_recovery(&sent, 2, &records(&[1, 9]));
+        assert_eq!(damaged.unwrap_err(), "acknowledged record 1 was recovered damaged");
+        let torn = judge_recovery(&sent, 1, &records(&[1, 9]));
+        assert_eq!(torn.unwrap_err(), "unacknowledged record 1 was recovered damaged");
+        assert!(judge_recovery(&sent, 2, &records(&[2, 1])).is_err());
+        let invented = judge_recovery(&sent, 3, &records(&[1, 2, 3, 4]));
+        assert_eq!(invented.unwrap_err(), "record 3 was recovered but never sent");
+    }
+
+    #[test]
+    fn a_frame_in_a_buffer_of_the_log_is_seen() {
+        let span = |start, len| Span { start, len };
+        let owned = [span(4096, 1024), span(100, 64)];
+        assert_eq!(judge_ownership(&owned, &[span(0, 100), span(164, 3932)]), Ok(()));
+        let hit = judge_ownership(&owned, &[span(6000, 10), span(5119, 1)]);
+        assert_eq!(hit.unwrap_err(), "a frame was written at 0x13ff into a record at 0x1000");
+        assert!(judge_ownership(&owned, &[span(90, 11)]).is_err());
+    }
+}
