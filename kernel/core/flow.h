@@ -17,7 +17,7 @@ struct paste_kring;
 #define PASTE_PAYLOAD_START_MAX 1278u
 
 struct paste_flow {
-	struct paste_flow *next; /* in the queue's list of flows with something to deliver */
+	struct paste_flow *next, *prev; /* in the list of flows with something to deliver */
 	uint32_t fd;             /* the number that slots carry */
 	uint32_t first, last;    /* captured buffers, linked by paste_buffer.next; 0: none */
 	bool active;             /* is in that list */

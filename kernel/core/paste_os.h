@@ -59,7 +59,7 @@ void paste_os_port_wake(struct paste_port *port);
  */
 int paste_os_nic_attach(struct paste_port *port, const char *name, struct paste_os_nic **nic);
 void paste_os_nic_detach(struct paste_port *port, struct paste_os_nic *nic);
-/* Buffers came back: the NIC may post those that it lacked. Called under a lock: no sleep. */
+/* Buffers came back: the NIC may post those that it lacked. Must not sleep. */
 void paste_os_nic_refill(struct paste_os_nic *nic);
 
 /* A connected TCP socket of the calling process delivers into port from now on. */

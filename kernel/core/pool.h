@@ -69,12 +69,12 @@ bool paste_pool_move(struct paste_pool *pool, uint32_t index, enum paste_owner f
 /* from gives it up: free, or NONE until the stack's last reference goes. False as above. */
 bool paste_pool_release(struct paste_pool *pool, uint32_t index, enum paste_owner from);
 
-/* Publish in one step: index QUEUED -> APP; former, unless 0, is released by SLOT. */
-void paste_pool_swap(struct paste_pool *pool, uint32_t former, uint32_t index);
+/* Publish in one step: index QUEUED -> APP; former, unless 0, is released by SLOT. False as above. */
+bool paste_pool_swap(struct paste_pool *pool, uint32_t former, uint32_t index);
 
-/* DEVICE -> NONE with one stack reference. */
-void paste_pool_lend(struct paste_pool *pool, uint32_t index);
-/* A stack reference went (any context). */
+/* DEVICE -> NONE with one stack reference. False as above, or while the stack refers to it. */
+bool paste_pool_lend(struct paste_pool *pool, uint32_t index);
+/* A stack reference went (any context). It was counted by paste_pool_lend(). */
 void paste_pool_stack_put(struct paste_pool *pool, uint32_t index);
 /* NONE -> QUEUED. False when payload of this buffer was captured already: copy it then. */
 bool paste_pool_capture(struct paste_pool *pool, uint32_t index);

@@ -26,15 +26,15 @@ struct paste_port {
 	struct netmap_if *nifp;
 	struct paste_kring rx;     /* pst: the one RX ring */
 	struct paste_flow_queue flows;
-	struct paste_os_lock nic_lock; /* nic; held while the NIC is told to refill */
 	struct paste_os_nic *nic;  /* attached NIC, or NULL */
 	char nic_name[NETMAP_REQ_IFNAMSIZ];
 	uint16_t mem_id;
+	bool os_ready;             /* paste_os_port_init() was called */
 	void *os;                  /* the glue's part: wait queue, sockets */
 };
 
 struct paste_desc {
-	struct paste_port *port; /* NULL: control only. Set once, by a store-release. */
+	struct paste_port *port; /* NULL: control only */
 	uint64_t flags;          /* nr_flags of REGISTER */
 	void *os;                /* the glue's part */
 };
@@ -44,17 +44,15 @@ int paste_control(struct paste_desc *desc, uint64_t user_header);
 /* The descriptor closes: its port ends. The caller holds the big lock. */
 void paste_desc_close(struct paste_desc *desc);
 
-/* NIOCRXSYNC. The caller serialises calls on one port. ENXIO: port is NULL. */
+/*
+ * NIOCRXSYNC. ENXIO: port is NULL; EINVAL: the ring or a returned slot was nonsense. The caller
+ * serialises syncs of one port and keeps control requests out meanwhile.
+ */
 int paste_port_rxsync(struct paste_port *port);
-/* NIOCTXSYNC. */
+/* NIOCTXSYNC, likewise. */
 int paste_port_txsync(struct paste_port *port);
 /* cur != tail on an RX ring: poll reports POLLIN. */
 bool paste_port_readable(const struct paste_port *port);
-/*
- * What mmap of the descriptor maps from offset 0, and how many bytes: the region of plain
- * memory, or the kernel rings. NULL: nothing (EXTMEM is mapped by the user already).
- */
-struct paste_os_region *paste_port_mappable(const struct paste_port *port, uint64_t *bytes);
 
 /* Glue hooks: a port is born or dies. */
 int paste_os_port_init(struct paste_port *port);

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* flow.c -- captured payload of a port's connections, on its way into slots */
+#include "flow.h"
+#include "kring.h"
+
+#define DRAIN_BATCH 64u /* slots written under one hold of the queue's lock */
+
+void paste_flow_queue_init(struct paste_flow_queue *queue, struct paste_pool *pool,
+			   uint32_t limit)
+{
+	memset(queue, 0, sizeof(*queue));
+	paste_os_lock_init(&queue->lock);
+	queue->pool = pool;
+	queue->limit = limit;
+}
+
+bool paste_flow_has_room(const struct paste_flow_queue *queue)
+{
+	return PASTE_READ_ONCE(queue->queued) < queue->limit;
+}
+
+static void activate(struct paste_flow_queue *queue, struct paste_flow *flow)
+{
+	if (flow->active)
+		return;
+	flow->active = true;
+	flow->next = NULL;
+	flow->prev = queue->tail;
+	if (queue->tail)
+		queue->tail->next = flow;
+	else
+		queue->head = flow;
+	queue->tail = flow;
+}
+
+static void deactivate(struct paste_flow_queue *queue, struct paste_flow *flow)
+{
+	if (flow->prev)
+		flow->prev->next = flow->next;
+	else
+		queue->head = flow->next;
+	if (flow->next)
+		flow->next->prev = flow->prev;
+	else
+		queue->tail = flow->prev;
+	flow->next = NULL;
+	flow->prev = NULL;
+	flow->active = false;
+}
+
+void paste_flow_push(struct paste_flow_queue *queue, struct paste_flow *flow, uint32_t index,
+		     uint16_t offset, uint16_t length)
+{
+	struct paste_buffer *buffer = &queue->pool->buffers[index];
+
+	/* QUEUED: these fields are the flow's. */
+	buffer->offset = offset;
+	buffer->length = length;
+	buffer->next = 0;
+	paste_os_lock(&queue->lock);
+	if (flow->first != 0)
+		queue->pool->buffers[flow->last].next = index;
+	else
+		flow->first = index;
+	flow->last = index;
+	PASTE_WRITE_ONCE(queue->queued, queue->queued + 1);
+	activate(queue, flow);
+	paste_os_unlock(&queue->lock);
+}
+
+void paste_flow_end(struct paste_flow_queue *queue, struct paste_flow *flow)
+{
+	paste_os_lock(&queue->lock);
+	flow->ended = true;
+	activate(queue, flow);
+	paste_os_unlock(&queue->lock);
+}
+
+/* A slot's ptr and len for payload at start: netmap offset, descriptor, payload start. */
+static uint64_t encode(const struct paste_flow_queue *queue, uint32_t fd, uint32_t start,
+		       uint32_t length, uint16_t *len)
+{
+	uint32_t offset = queue->pool->frame_offset;
+
+	if (offset > start)
+		offset = start;
+	if (start - offset > PST_DOFF_MASK)
+		offset = start - (uint32_t)PST_DOFF_MASK;
+	*len = (uint16_t)(start - offset + length);
+	return (offset & PST_OFFSET_MASK) | (uint64_t)fd << PST_FD_SHIFT |
+	       (uint64_t)(start - offset) << PST_DOFF_SHIFT;
+}
+
+static void deliver_first(struct paste_flow_queue *queue, struct paste_flow *flow,
+			  struct paste_kring *kring)
+{
+	uint32_t index = flow->first;
+	const struct paste_buffer *buffer = &queue->pool->buffers[index];
+	uint16_t len;
+	uint64_t ptr = encode(queue, flow->fd, buffer->offset, buffer->length, &len);
+
+	flow->first = buffer->next;
+	PASTE_WRITE_ONCE(queue->queued, queue->queued - 1);
+	paste_kring_rx_publish(kring, index, len, ptr);
+}
+
+static bool deliver_end(struct paste_flow_queue *queue, struct paste_flow *flow,
+			struct paste_kring *kring)
+{
+	uint16_t len;
+	uint64_t ptr = encode(queue, flow->fd, queue->pool->frame_offset, 0, &len);
+
+	if (!paste_kring_rx_publish_own(kring, len, ptr))
+		return false;
+	flow->ended = false;
+	return true;
+}
+
+/* Up to a batch from the flow at the head of the queue. False: nothing more can be done. */
+static bool drain_head(struct paste_flow_queue *queue, struct paste_kring *kring)
+{
+	struct paste_flow *flow = queue->head;
+	uint32_t left = paste_kring_rx_space(kring);
+	bool stuck = false;
+
+	if (!flow || left == 0)
+		return false;
+	if (left > DRAIN_BATCH)
+		left = DRAIN_BATCH;
+	for (; left > 0 && flow->first != 0; left--)
+		deliver_first(queue, flow, kring);
+	if (left > 0 && flow->ended)
+		stuck = !deliver_end(queue, flow, kring);
+	if (flow->first == 0 && !flow->ended) {
+		deactivate(queue, flow);
+	} else if (stuck || paste_kring_rx_space(kring) == 0) {
+		/* The ring is full: next time the others come first. */
+		deactivate(queue, flow);
+		activate(queue, flow);
+	}
+	return !stuck;
+}
+
+uint32_t paste_flow_drain(struct paste_flow_queue *queue, struct paste_kring *kring)
+{
+	uint32_t before = paste_kring_rx_space(kring);
+	bool more = true;
+
+	while (more) {
+		paste_os_lock(&queue->lock);
+		more = drain_head(queue, kring);
+		paste_os_unlock(&queue->lock);
+	}
+	return before - paste_kring_rx_space(kring);
+}
+
+void paste_flow_drop(struct paste_flow_queue *queue, struct paste_flow *flow)
+{
+	uint32_t index, next;
+
+	paste_os_lock(&queue->lock);
+	if (flow->active)
+		deactivate(queue, flow);
+	for (index = flow->first; index != 0; index = next) {
+		next = queue->pool->buffers[index].next;
+		paste_pool_release(queue->pool, index, PASTE_QUEUED);
+		PASTE_WRITE_ONCE(queue->queued, queue->queued - 1);
+	}
+	flow->first = 0;
+	flow->ended = false;
+	paste_os_unlock(&queue->lock);
+}
+
+bool paste_flow_pending(struct paste_flow_queue *queue)
+{
+	bool pending;
+
+	paste_os_lock(&queue->lock);
+	pending = queue->head != NULL;
+	paste_os_unlock(&queue->lock);
+	return pending;
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * fake.h -- the operating system around the core, as tests steer it.
+ *
+ * User space is an arena: addresses inside it are the user's, all others fault. NICs are eth0
+ * and eth1; a frame is HEADERS bytes and payload. Sockets are numbers from fake_socket().
+ */
+#ifndef PASTE_USER_FAKE_H
+#define PASTE_USER_FAKE_H
+
+#include "port.h"
+
+#define FAKE_ARENA   (32u << 20) /* bytes of user space */
+#define FAKE_HEADERS 66u         /* Ethernet, IPv4, TCP with timestamps */
+#define FAKE_POSTED  128u        /* buffers that a NIC wants to hold */
+
+/* os.c: allocation, locks, user space, regions */
+void fake_reset(void); /* empty user space; checks that nothing was leaked before */
+void *fake_user(size_t bytes); /* zeroed, page-aligned memory of the user */
+uint64_t fake_address(const void *user);
+/* The n-th thing that can fail from now on fails (1: the next); 0: nothing fails. */
+void fake_fail_at(unsigned int n);
+bool fake_failed(void); /* has it? */
+unsigned int fake_live(void); /* allocations and regions that exist */
+unsigned int fake_wakes(void);
+bool fake_may_fail(void); /* for the glue: true if this step fails */
+/* Pools whose last reference went die only here. */
+void fake_run_deferred(void);
+
+/* nic.c: receive a frame whose payload goes to socket fd. False: no buffer was posted. */
+bool fake_receive(const char *nic, uint32_t fd, const void *payload, uint16_t length);
+uint32_t fake_nic_posted(const char *nic);
+void fake_nic_reset(void);
+
+/* socket.c */
+enum fake_socket_kind { FAKE_CONNECTED, FAKE_LISTENING, FAKE_UDP };
+uint32_t fake_socket(enum fake_socket_kind kind);
+/* Payload lies in the pool's buffer index (NONE, one stack reference) from start. */
+void fake_socket_deliver(uint32_t fd, struct paste_pool *pool, uint32_t index, uint16_t start,
+			 uint16_t length);
+/* Payload that no pool buffer holds (loopback): captured by copy. False: no buffer. */
+bool fake_socket_copy(uint32_t fd, const void *payload, uint16_t length);
+void fake_socket_peer_closed(uint32_t fd);
+void fake_socket_close(uint32_t fd);
+/* The stack keeps its reference of captured buffers (a packet tap) until told to let go. */
+void fake_stack_hold(bool hold);
+void fake_stack_let_go(void);
+void fake_socket_reset(void);
+
+#endif

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* socket.c -- TCP sockets with a receive queue, and a network stack that may keep buffers */
+#include <stdlib.h>
+
+#include "check.h"
+#include "fake.h"
+
+#define FIRST_FD 3u
+#define SOCKETS  256u
+#define HELD_MAX 1024u
+
+struct segment {
+	struct segment *next;
+	struct paste_pool *pool;
+	uint32_t index;
+	uint16_t start, length;
+};
+
+struct fake_socket_state {
+	bool open;
+	enum fake_socket_kind kind;
+	struct paste_port *port;
+	struct paste_flow flow;
+	struct segment *first, **last;
+	bool peer_closed, end_sent;
+};
+
+struct held {
+	struct paste_pool *pool;
+	uint32_t index;
+};
+
+static struct fake_socket_state sockets[SOCKETS];
+static struct held held[HELD_MAX];
+static unsigned int held_count;
+static bool holding;
+
+static struct fake_socket_state *find(uint32_t fd)
+{
+	if (fd < FIRST_FD || fd >= FIRST_FD + SOCKETS || !sockets[fd - FIRST_FD].open)
+		return NULL;
+	return &sockets[fd - FIRST_FD];
+}
+
+uint32_t fake_socket(enum fake_socket_kind kind)
+{
+	uint32_t i;
+
+	for (i = 0; i < SOCKETS && sockets[i].open; i++)
+		;
+	CHECK(i < SOCKETS);
+	memset(&sockets[i], 0, sizeof(sockets[i]));
+	sockets[i].open = true;
+	sockets[i].kind = kind;
+	sockets[i].last = &sockets[i].first;
+	return i + FIRST_FD;
+}
+
+static void stack_put(struct paste_pool *pool, uint32_t index)
+{
+	if (holding && held_count < HELD_MAX) {
+		held[held_count].pool = pool;
+		held[held_count++].index = index;
+		return;
+	}
+	paste_pool_stack_put(pool, index);
+}
+
+void fake_stack_hold(bool hold)
+{
+	holding = hold;
+}
+
+void fake_stack_let_go(void)
+{
+	while (held_count > 0) {
+		held_count--;
+		paste_pool_stack_put(held[held_count].pool, held[held_count].index);
+	}
+}
+
+static struct segment *pop(struct fake_socket_state *socket)
+{
+	struct segment *segment = socket->first;
+
+	socket->first = segment->next;
+	if (!socket->first)
+		socket->last = &socket->first;
+	return segment;
+}
+
+/* Everything in order, as long as the port takes it. */
+static void capture(struct fake_socket_state *socket)
+{
+	struct paste_flow_queue *flows = &socket->port->flows;
+	struct segment *segment;
+
+	while (socket->first && paste_flow_has_room(flows)) {
+		segment = pop(socket);
+		CHECK(paste_pool_capture(segment->pool, segment->index));
+		paste_flow_push(flows, &socket->flow, segment->index, segment->start,
+				segment->length);
+		stack_put(segment->pool, segment->index);
+		free(segment);
+	}
+	if (!socket->first && socket->peer_closed && !socket->end_sent) {
+		socket->end_sent = true;
+		paste_flow_end(flows, &socket->flow);
+	}
+	paste_os_port_wake(socket->port);
+}
+
+void fake_socket_deliver(uint32_t fd, struct paste_pool *pool, uint32_t index, uint16_t start,
+			 uint16_t length)
+{
+	struct fake_socket_state *socket = find(fd);
+	struct segment *segment;
+
+	if (!socket) {
+		stack_put(pool, index);
+		return;
+	}
+	segment = malloc(sizeof(*segment));
+	CHECK(segment != NULL);
+	*segment = (struct segment){ NULL, pool, index, start, length };
+	*socket->last = segment;
+	socket->last = &segment->next;
+	if (socket->port)
+		capture(socket);
+}
+
+bool fake_socket_copy(uint32_t fd, const void *payload, uint16_t length)
+{
+	struct fake_socket_state *socket = find(fd);
+	struct paste_pool *pool = socket->port->pool;
+	uint32_t index;
+
+	if (!paste_flow_has_room(&socket->port->flows))
+		return false;
+	index = paste_pool_take(pool, PASTE_QUEUED);
+	if (index == 0)
+		return false;
+	memcpy((char *)paste_pool_address(pool, index) + FAKE_HEADERS, payload, length);
+	paste_flow_push(&socket->port->flows, &socket->flow, index, FAKE_HEADERS, length);
+	paste_os_port_wake(socket->port);
+	return true;
+}
+
+void fake_socket_peer_closed(uint32_t fd)
+{
+	struct fake_socket_state *socket = find(fd);
+
+	socket->peer_closed = true;
+	if (socket->port)
+		capture(socket);
+}
+
+static void empty(struct fake_socket_state *socket)
+{
+	struct segment *segment;
+
+	while (socket->first) {
+		segment = pop(socket);
+		stack_put(segment->pool, segment->index);
+		free(segment);
+	}
+}
+
+static void leave_port(struct fake_socket_state *socket)
+{
+	paste_flow_drop(&socket->port->flows, &socket->flow);
+	socket->port = NULL;
+}
+
+void fake_socket_close(uint32_t fd)
+{
+	struct fake_socket_state *socket = find(fd);
+
+	if (socket->port)
+		leave_port(socket);
+	empty(socket);
+	socket->open = false;
+}
+
+void fake_socket_reset(void)
+{
+	uint32_t i;
+
+	CHECK(held_count == 0);
+	holding = false;
+	for (i = 0; i < SOCKETS; i++) {
+		CHECK(sockets[i].port == NULL && sockets[i].first == NULL);
+		sockets[i].open = false;
+	}
+}
+
+int paste_os_socket_register(struct paste_port *port, uint32_t fd)
+{
+	struct fake_socket_state *socket = find(fd);
+
+	if (!socket)
+		return EBADF;
+	if (socket->kind == FAKE_UDP)
+		return EOPNOTSUPP;
+	if (socket->kind == FAKE_LISTENING)
+		return EINVAL;
+	if (socket->port)
+		return EBUSY;
+	if (fake_may_fail())
+		return ENOMEM;
+	memset(&socket->flow, 0, sizeof(socket->flow));
+	socket->flow.fd = fd;
+	socket->port = port;
+	capture(socket);
+	return 0;
+}
+
+void paste_os_socket_drain_pending(struct paste_port *port)
+{
+	uint32_t i;
+
+	for (i = 0; i < SOCKETS; i++)
+		if (sockets[i].open && sockets[i].port == port)
+			capture(&sockets[i]);
+}
+
+void paste_os_socket_unregister_all(struct paste_port *port)
+{
+	uint32_t i;
+
+	for (i = 0; i < SOCKETS; i++)
+		if (sockets[i].open && sockets[i].port == port)
+			leave_port(&sockets[i]);
+}
