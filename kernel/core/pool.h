@@ -69,7 +69,7 @@ bool paste_pool_move(struct paste_pool *pool, uint32_t index, enum paste_owner f
 /* from gives it up: free, or NONE until the stack's last reference goes. False as above. */
 bool paste_pool_release(struct paste_pool *pool, uint32_t index, enum paste_owner from);
 
-/* Publish in one step: index QUEUED -> APP; former, unless 0, is released by SLOT. False as above. */
+/* Publish at once: index QUEUED -> APP; former, unless 0, is released by SLOT. False as above. */
 bool paste_pool_swap(struct paste_pool *pool, uint32_t former, uint32_t index);
 
 /* DEVICE -> NONE with one stack reference. False as above, or while the stack refers to it. */
