@@ -14,6 +14,7 @@ use super::manifest::Manifest;
 use super::sources::{self, Source};
 use crate::error::{Error, Result};
 use crate::process::{Output, Program};
+use crate::setup::system::System;
 
 /// The keyring of Debian's archive, from the package `debian-archive-keyring`.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -161,9 +162,15 @@ fn candidates(manifest: &Manifest, mirror: Option<&str>) -> Result<Vec<Vec<Sourc
         let with = |security| sources::of_mirror(mirror, &manifest.suite, KEYRING, security);
         return Ok(vec![with(true), with(false)]);
     }
-    let debian = sources::of_debian(&sources::read(Path::new("/etc/apt")), &manifest.suite);
-    if debian.iter().any(|source| source.suites.contains(&manifest.suite)) {
-        return Ok(vec![debian]);
+    let host = sources::read(Path::new("/etc/apt"));
+    let os = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let own = System::parse(&os).debian;
+    // A Debian of another release uses a mirror that has ours, too.
+    for codename in [Some(&manifest.suite), own.as_ref()].into_iter().flatten() {
+        let debian = sources::of_debian(&host, codename);
+        if debian.iter().any(|source| source.suites.contains(codename)) {
+            return Ok(vec![sources::renamed(debian, codename, &manifest.suite)]);
+        }
     }
     let what = format!("a Debian source for suite {} in /etc/apt", manifest.suite);
     Err(Error::missing(what, hint))

@@ -9,6 +9,7 @@ use super::manifest::Manifest;
 use super::packages::Packages;
 use super::{Progress, hash, kernel, tree, unpack};
 use crate::error::{Error, Result};
+use crate::host;
 use crate::process::Program;
 
 pub(super) const KERNEL: &str = "vmlinux";
@@ -144,7 +145,5 @@ fn explain(error: Error, place: &Path) -> Error {
 }
 
 fn free_mib(place: &Path) -> Result<u64> {
-    let stat =
-        nix::sys::statvfs::statvfs(place).map_err(|e| Error::io("look at", place, e.into()))?;
-    Ok((stat.blocks_available() * stat.fragment_size()) >> 20)
+    host::free_space(place).map(|free| free.0.into())
 }

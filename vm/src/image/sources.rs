@@ -114,6 +114,14 @@ pub fn of_debian(sources: &[Source], codename: &str) -> Vec<Source> {
     ours.filter(|source| !source.suites.is_empty()).collect()
 }
 
+/// The same sources with the suites of another release.
+pub fn renamed(mut sources: Vec<Source>, from: &str, to: &str) -> Vec<Source> {
+    for suite in sources.iter_mut().flat_map(|source| &mut source.suites) {
+        *suite = suite.replacen(from, to, 1);
+    }
+    sources
+}
+
 /// The sources that stand for one mirror given by hand.
 pub fn of_mirror(mirror: &str, codename: &str, keyring: &str, security: bool) -> Vec<Source> {
     let mirror = mirror.trim_end_matches('/');

@@ -69,6 +69,14 @@ fn only_debian_itself_is_taken() {
 }
 
 #[test]
+fn another_release_of_debian_comes_from_the_same_places() {
+    let debian = of_debian(&parse_list(LIST), "bookworm");
+    let renamed = renamed(debian, "bookworm", "trixie");
+    assert_eq!(renamed[0].suites, ["trixie"]);
+    assert_eq!(renamed[1].suites, ["trixie-security"]);
+}
+
+#[test]
 fn an_inline_key_keeps_its_lines() {
     let text = "Types: deb\nURIs: http://m.example/debian\nSuites: bookworm\nComponents: main\n\
         Signed-By:\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n mQ\n";
