@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause) */
+/*
+ * compat.h -- what differs between kernel versions, and nothing else.
+ */
+#ifndef PASTE_LINUX_COMPAT_H
+#define PASTE_LINUX_COMPAT_H
+
+#include <linux/netdevice.h>
+#include <linux/version.h>
+#include <linux/virtio_config.h>
+
+/* 6.11 gathered what is known about a virtqueue in one struct. */
+static inline int paste_compat_find_vqs(struct virtio_device *vdev, unsigned int count,
+					struct virtqueue **vqs, vq_callback_t **callbacks,
+					const char *const *names)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 11, 0)
+	struct virtqueue_info info[2] = {};
+	unsigned int i;
+
+	if (count > ARRAY_SIZE(info))
+		return -EINVAL;
+	for (i = 0; i < count; i++) {
+		info[i].name = names[i];
+		info[i].callback = callbacks[i];
+	}
+	return virtio_find_vqs(vdev, count, vqs, info, NULL);
+#else
+	return virtio_find_vqs(vdev, count, vqs, callbacks, names, NULL);
+#endif
+}
+
+/*
+ * Make ifindex the next one that net hands out (under RTNL). Returns the value to hand to
+ * paste_compat_restore_ifindex(). net->ifindex was the last index given, and is the next from
+ * 6.6 on.
+ */
+static inline int paste_compat_suggest_ifindex(struct net *net, int ifindex)
+{
+	int former = net->ifindex;
+
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+	net->ifindex = ifindex;
+#else
+	net->ifindex = ifindex - 1;
+#endif
+	return former;
+}
+
+/* Never back below what was handed out before: indices of the past stay unused. */
+static inline void paste_compat_restore_ifindex(struct net *net, int former)
+{
+	if ((int)net->ifindex < former)
+		net->ifindex = former;
+}
+
+#endif

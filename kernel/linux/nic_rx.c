@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause)
+/*
+ * nic_rx.c -- the RX vring: buffers of the pool out, frames in.
+ *
+ * A chain is a virtio header in kernel memory and one pool buffer, so nothing but the frame is
+ * ever in memory that user space sees. What the device reports is believed only after a check.
+ */
+#include <linux/etherdevice.h>
+#include <linux/scatterlist.h>
+#include <linux/slab.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_net.h>
+
+#include "nic_device.h"
+#include "zerocopy.h"
+
+#define HEADER_SIZE sizeof(struct virtio_net_hdr_mrg_rxbuf)
+
+int paste_nic_rx_init(struct paste_nic_rx *rx, struct virtqueue *vq)
+{
+	unsigned int count = virtqueue_get_vring_size(vq) / 2;
+	u32 i;
+
+	memset(rx, 0, sizeof(*rx));
+	rx->buffers = kcalloc(count, sizeof(*rx->buffers), GFP_KERNEL);
+	rx->free = kcalloc(count, sizeof(*rx->free), GFP_KERNEL);
+	rx->headers = kcalloc(count, sizeof(*rx->headers), GFP_KERNEL);
+	if (!rx->buffers || !rx->free || !rx->headers) {
+		kfree(rx->headers);
+		kfree(rx->free);
+		kfree(rx->buffers);
+		return -ENOMEM;
+	}
+	for (i = 0; i < count; i++)
+		rx->free[i] = i;
+	rx->count = count;
+	rx->vq = vq;
+	return 0;
+}
+
+void paste_nic_rx_exit(struct paste_os_nic *nic)
+{
+	struct paste_nic_rx *rx = &nic->rx;
+	u32 *entry;
+
+	if (!rx->vq)
+		return;
+	while ((entry = virtqueue_detach_unused_buf(rx->vq)))
+		paste_pool_release(nic->pool, *entry, PASTE_DEVICE);
+	kfree(rx->headers);
+	kfree(rx->free);
+	kfree(rx->buffers);
+	memset(rx, 0, sizeof(*rx));
+}
+
+static int post(struct paste_os_nic *nic, u32 entry, u32 buffer, gfp_t gfp)
+{
+	struct paste_nic_rx *rx = &nic->rx;
+	struct scatterlist sg[2];
+	unsigned int in_page;
+	struct page *page = paste_buffer_page(nic->pool, buffer, &in_page);
+	int error;
+
+	sg_init_table(sg, 2);
+	sg_set_buf(&sg[0], &rx->headers[entry], HEADER_SIZE);
+	sg_set_page(&sg[1], page, paste_nic_room(nic->pool), in_page + nic->pool->frame_offset);
+	rx->buffers[entry] = buffer;
+	error = virtqueue_add_inbuf(rx->vq, sg, 2, &rx->buffers[entry], gfp);
+	if (!error)
+		rx->posted++;
+	return error;
+}
+
+void paste_nic_rx_fill(struct paste_os_nic *nic, gfp_t gfp)
+{
+	struct paste_nic_rx *rx = &nic->rx;
+	u32 buffer;
+
+	while (rx->posted < rx->count) {
+		/* Before the attempt: who releases a buffer after a failed one sees the flag. */
+		WRITE_ONCE(rx->starved, true);
+		buffer = paste_pool_take(nic->pool, PASTE_DEVICE);
+		if (!buffer)
+			break;
+		if (post(nic, rx->free[rx->count - rx->posted - 1], buffer, gfp)) {
+			paste_pool_release(nic->pool, buffer, PASTE_DEVICE);
+			break;
+		}
+	}
+	if (rx->posted == rx->count)
+		WRITE_ONCE(rx->starved, false);
+	virtqueue_kick(rx->vq);
+}
+
+static void retire(struct paste_nic_rx *rx, u32 entry)
+{
+	rx->posted--;
+	rx->free[rx->count - rx->posted - 1] = entry;
+}
+
+/* The bytes are copied once and only then looked at. */
+static struct sk_buff *copy_frame(struct paste_os_nic *nic, u32 buffer, unsigned int length)
+{
+	const u8 *frame = paste_pool_address(nic->pool, buffer) + nic->pool->frame_offset;
+	struct sk_buff *skb = napi_alloc_skb(&nic->napi, length);
+
+	if (skb)
+		skb_put_data(skb, frame, length);
+	return skb;
+}
+
+/* Lending must not drain the pool: the vring needs buffers for everybody's frames. */
+static struct sk_buff *lend_frame(struct paste_os_nic *nic, u32 buffer, unsigned int length)
+{
+	if (!nic->zerocopy)
+		return NULL;
+	if (paste_pool_count(nic->pool, PASTE_FREE) < nic->rx.count / 2)
+		return NULL;
+	return paste_zerocopy_receive(&nic->napi, nic->dev, nic->pool, buffer, length);
+}
+
+static bool set_checksum(struct sk_buff *skb, const struct virtio_net_hdr *header)
+{
+	if (header->gso_type != VIRTIO_NET_HDR_GSO_NONE)
+		return false; /* never negotiated */
+	if (header->flags & VIRTIO_NET_HDR_F_DATA_VALID)
+		skb->ip_summed = CHECKSUM_UNNECESSARY;
+	if (header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM)
+		return skb_partial_csum_set(skb, le16_to_cpu((__force __le16)header->csum_start),
+					    le16_to_cpu((__force __le16)header->csum_offset));
+	return true;
+}
+
+/*
+ * In order, and without GRO, while frames are lent: a copied segment that GRO holds back would
+ * let a lent one of the same connection overtake it.
+ */
+static void deliver(struct paste_os_nic *nic, struct sk_buff *skb, struct list_head *batch)
+{
+	dev_sw_netstats_rx_add(nic->dev, skb->len);
+	skb->protocol = eth_type_trans(skb, nic->dev);
+	skb_record_rx_queue(skb, 0);
+	if (nic->zerocopy)
+		list_add_tail(&skb->list, batch);
+	else
+		napi_gro_receive(&nic->napi, skb);
+}
+
+/* The device wrote written bytes into the chain that entry describes. */
+static void receive_entry(struct paste_os_nic *nic, u32 entry, unsigned int written,
+			  struct list_head *batch)
+{
+	struct virtio_net_hdr header = nic->rx.headers[entry].hdr;
+	bool guest_csum = virtio_has_feature(nic->vdev, VIRTIO_NET_F_GUEST_CSUM);
+	u32 buffer = nic->rx.buffers[entry];
+	unsigned int length = written - HEADER_SIZE;
+	struct sk_buff *skb;
+	bool lent;
+
+	retire(&nic->rx, entry);
+	if (written < HEADER_SIZE + ETH_HLEN || length > paste_nic_room(nic->pool)) {
+		DEV_STATS_INC(nic->dev, rx_length_errors);
+		DEV_STATS_INC(nic->dev, rx_errors);
+		goto reuse;
+	}
+	skb = lend_frame(nic, buffer, length);
+	lent = skb;
+	if (!skb)
+		skb = copy_frame(nic, buffer, length);
+	if (!skb)
+		DEV_STATS_INC(nic->dev, rx_dropped);
+	else if (guest_csum && !set_checksum(skb, &header)) {
+		DEV_STATS_INC(nic->dev, rx_frame_errors);
+		DEV_STATS_INC(nic->dev, rx_errors);
+		kfree_skb(skb);
+	} else {
+		deliver(nic, skb, batch);
+	}
+	if (lent)
+		return;
+reuse:
+	/* Cannot fail for lack of descriptors: the chain was just retired. */
+	if (post(nic, entry, buffer, GFP_ATOMIC))
+		paste_pool_release(nic->pool, buffer, PASTE_DEVICE);
+}
+
+int paste_nic_receive(struct paste_os_nic *nic, int budget)
+{
+	struct paste_nic_rx *rx = &nic->rx;
+	unsigned int written;
+	LIST_HEAD(batch);
+	int done = 0;
+	u32 *entry;
+
+	while (done < budget && (entry = virtqueue_get_buf(rx->vq, &written))) {
+		receive_entry(nic, entry - rx->buffers, written, &batch);
+		done++;
+	}
+	netif_receive_skb_list(&batch);
+	if (done || READ_ONCE(rx->starved))
+		paste_nic_rx_fill(nic, GFP_ATOMIC);
+	return done;
+}

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause)
+/*
+ * nic_tx.c -- the TX vring.
+ *
+ * The virtio header lies in the sk_buff's control block, the data is sent from where it is.
+ */
+#include <linux/etherdevice.h>
+#include <linux/scatterlist.h>
+#include <linux/virtio_net.h>
+
+#include "nic_device.h"
+
+/* Descriptors of the largest packet: header, head, fragments. */
+#define WORST_CASE (MAX_SKB_FRAGS + 2)
+
+static void reclaim(struct paste_os_nic *nic, bool in_poll)
+{
+	struct sk_buff *skb;
+	unsigned int length;
+
+	while ((skb = virtqueue_get_buf(nic->tx, &length)))
+		napi_consume_skb(skb, in_poll);
+}
+
+static void wake_if_room(struct paste_os_nic *nic)
+{
+	struct netdev_queue *queue = netdev_get_tx_queue(nic->dev, 0);
+
+	if (netif_tx_queue_stopped(queue) && nic->tx->num_free >= WORST_CASE)
+		netif_tx_wake_queue(queue);
+}
+
+bool paste_nic_tx_reclaim(struct paste_os_nic *nic)
+{
+	struct netdev_queue *queue = netdev_get_tx_queue(nic->dev, 0);
+	bool more;
+
+	__netif_tx_lock(queue, smp_processor_id());
+	virtqueue_disable_cb(nic->tx);
+	reclaim(nic, true);
+	wake_if_room(nic);
+	more = !virtqueue_enable_cb_delayed(nic->tx);
+	__netif_tx_unlock(queue);
+	return more;
+}
+
+void paste_nic_tx_exit(struct paste_os_nic *nic)
+{
+	struct sk_buff *skb;
+
+	if (!nic->tx)
+		return;
+	while ((skb = virtqueue_detach_unused_buf(nic->tx)))
+		dev_kfree_skb(skb);
+	nic->tx = NULL;
+}
+
+static int enqueue(struct paste_os_nic *nic, struct sk_buff *skb)
+{
+	struct virtio_net_hdr_mrg_rxbuf *header = (void *)skb->cb;
+	struct scatterlist sg[WORST_CASE];
+	int count, error;
+
+	BUILD_BUG_ON(sizeof(*header) > sizeof(skb->cb));
+	error = virtio_net_hdr_from_skb(skb, &header->hdr, true, false, 0);
+	if (error)
+		return error;
+	header->num_buffers = 0;
+	sg_init_table(sg, WORST_CASE);
+	sg_set_buf(sg, header, sizeof(*header));
+	count = skb_to_sgvec(skb, sg + 1, 0, skb->len);
+	if (count < 0)
+		return count;
+	return virtqueue_add_outbuf(nic->tx, sg, count + 1, skb, GFP_ATOMIC);
+}
+
+netdev_tx_t paste_nic_transmit(struct sk_buff *skb, struct net_device *dev)
+{
+	struct paste_os_nic *nic = paste_nic_of(dev);
+	struct netdev_queue *queue = netdev_get_tx_queue(dev, 0);
+	unsigned int length = skb->len;
+
+	virtqueue_disable_cb(nic->tx);
+	reclaim(nic, false);
+	skb_tx_timestamp(skb);
+	if (enqueue(nic, skb)) {
+		DEV_STATS_INC(dev, tx_dropped);
+		dev_kfree_skb_any(skb);
+	} else {
+		dev_sw_netstats_tx_add(dev, 1, length);
+	}
+	if (nic->tx->num_free < WORST_CASE)
+		netif_tx_stop_queue(queue);
+	if (!netdev_xmit_more() || netif_xmit_stopped(queue))
+		virtqueue_kick(nic->tx);
+	/* False: much was sent meanwhile, and no interrupt will say so. */
+	if (!virtqueue_enable_cb_delayed(nic->tx)) {
+		reclaim(nic, false);
+		wake_if_room(nic);
+		if (!virtqueue_enable_cb_delayed(nic->tx))
+			paste_nic_schedule(nic);
+	}
+	return NETDEV_TX_OK;
+}

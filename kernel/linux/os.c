@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause)
+/*
+ * os.c -- the simple part of paste_os.h: memory, locks, user copies, the log.
+ */
+#include <linux/kernel.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "paste_os.h"
+
+void *paste_os_alloc(size_t bytes)
+{
+	return kvzalloc(bytes, GFP_KERNEL);
+}
+
+void paste_os_free(void *memory)
+{
+	kvfree(memory);
+}
+
+void paste_os_lock_init(struct paste_os_lock *lock)
+{
+	spin_lock_init(&lock->lock);
+}
+
+void paste_os_lock(struct paste_os_lock *lock)
+{
+	spin_lock_bh(&lock->lock);
+}
+
+void paste_os_unlock(struct paste_os_lock *lock)
+{
+	spin_unlock_bh(&lock->lock);
+}
+
+int paste_os_copy_in(void *to, uint64_t user, size_t bytes)
+{
+	if (user != (unsigned long)user)
+		return EFAULT;
+	return copy_from_user(to, u64_to_user_ptr(user), bytes) ? EFAULT : 0;
+}
+
+int paste_os_copy_out(uint64_t user, const void *from, size_t bytes)
+{
+	if (user != (unsigned long)user)
+		return EFAULT;
+	return copy_to_user(u64_to_user_ptr(user), from, bytes) ? EFAULT : 0;
+}
+
+void paste_os_log(const char *format, ...)
+{
+	struct va_format line = { .fmt = format };
+	va_list arguments;
+
+	va_start(arguments, format);
+	line.va = &arguments;
+	printk(KERN_INFO "paste: %pV\n", &line);
+	va_end(arguments);
+}
