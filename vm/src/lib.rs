@@ -7,19 +7,40 @@
 //! ```
 //!
 //! A guest that lost power has no methods except `boot`. This crate does not know what is tested
-//! inside its guests. One module starts processes ([`process`]), one looks at the host (`host`).
+//! inside its guests. One module starts processes ([`process`]), one looks at the host ([`host`]).
 
 #![deny(unsafe_code)]
 
+pub mod accel;
+mod argv;
+mod channel;
+mod command;
+mod console;
 pub mod error;
+pub mod evidence;
+mod guest;
+pub mod host;
 pub mod image;
+mod machine;
 pub mod module;
+pub mod nvdimm;
+mod power;
 #[expect(unsafe_code, reason = "pre_exec and pidfd_open have no safe wrapper")]
 pub mod process;
+mod qmp;
+mod running;
 pub mod setup;
-
+mod spec;
+mod transfer;
 pub mod units;
 
+pub use accel::Accel;
+pub use command::{Command, Exit, ExitCode};
 pub use error::{Error, Failure, GuestError, Result};
+pub use guest::Guest;
+pub use nvdimm::Nvdimm;
+pub use power::PowerLost;
+pub use running::{Event, Running};
+pub use spec::{BootFiles, Mac, Nic, Spec};
 pub use units::Mib;
 pub use vnet;

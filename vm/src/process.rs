@@ -10,6 +10,7 @@ mod spawner;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ pub struct Program {
     pub(crate) stderr: Sink,
     timeout: Option<Duration>,
     oom_score_adj: Option<i32>,
+    pub(crate) inherited: Vec<OwnedFd>,
 }
 
 /// Where a child reads from.
@@ -71,6 +73,7 @@ impl Program {
             stderr: Sink::Pipe,
             timeout: None,
             oom_score_adj: None,
+            inherited: Vec::new(),
         }
     }
 
@@ -134,6 +137,14 @@ impl Program {
     #[must_use]
     pub fn oom_score_adj(mut self, adj: i32) -> Self {
         self.oom_score_adj = Some(adj);
+        self
+    }
+
+    /// Lets the program have this descriptor, under the same number as we have it. Our copy is
+    /// closed once the program runs.
+    #[must_use]
+    pub fn inherit(mut self, fd: OwnedFd) -> Self {
+        self.inherited.push(fd);
         self
     }
 

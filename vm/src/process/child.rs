@@ -27,6 +27,8 @@ pub struct Child {
     /// Readable once the child has ended; needs no signal handler and no polling.
     pidfd: OwnedFd,
     status: Option<ExitStatus>,
+    /// Its last [`Child::cpu_time`].
+    cpu_time: Duration,
 }
 
 /// What a program left behind.
@@ -57,7 +59,7 @@ impl Output {
 impl Child {
     pub(super) fn adopt(process: std::process::Child, line: String) -> Result<Self> {
         match pidfd_open(process.id()) {
-            Ok(pidfd) => Ok(Self { process, line, pidfd, status: None }),
+            Ok(pidfd) => Ok(Self { process, line, pidfd, status: None, cpu_time: Duration::ZERO }),
             Err(source) => {
                 end(process);
                 Err(Error::Io { doing: format!("open pidfd of {line}"), source })
@@ -78,6 +80,11 @@ impl Child {
     /// The reading end of standard error, once, if it is a pipe.
     pub fn take_stderr(&mut self) -> Option<ChildStderr> {
         self.process.stderr.take()
+    }
+
+    /// User and system time of all its threads so far; the last value once it has ended.
+    pub fn cpu_time(&self) -> Duration {
+        if self.status.is_some() { self.cpu_time } else { cpu_time(self.pid()) }
     }
 
     /// Waits until the program has ended; `None` if the deadline came first.
@@ -152,6 +159,7 @@ impl Child {
             let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
             // After SIGKILL the end is near; only then is the lock of `forget` taken.
             let _ = self.ended_by(None);
+            self.cpu_time = cpu_time(self.pid());
             self.status = spawner::forget(group, || self.process.wait().ok());
         }
     }
@@ -161,6 +169,17 @@ impl Drop for Child {
     fn drop(&mut self) {
         self.reap();
     }
+}
+
+/// From /proc/PID/stat, which a zombie still has: fields 14 and 15 in clock ticks, proc(5).
+fn cpu_time(pid: u32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name, field 2, may hold spaces and parentheses; the last parenthesis ends it.
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let fields = after_name.split_ascii_whitespace().skip(11).take(2);
+    let ticks: u64 = fields.filter_map(|field| field.parse::<u64>().ok()).sum();
+    // USER_HZ is 100 on every Linux architecture that runs QEMU.
+    Duration::from_millis(ticks * 10)
 }
 
 fn tolerable(error: &io::Error) -> bool {

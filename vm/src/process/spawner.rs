@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Sender, channel};
@@ -84,7 +85,8 @@ fn start_here(program: Program, line: String) -> Result<Child> {
         }
     });
     command.stdout(stdio(program.stdout)).stderr(stdio(program.stderr)).process_group(0);
-    die_with_parent(&mut command);
+    let inherited = program.inherited.iter().map(AsRawFd::as_raw_fd).collect();
+    die_with_parent(&mut command, inherited);
 
     let mut living = LIVING.lock().unwrap_or_else(PoisonError::into_inner);
     if living.closed {
@@ -110,16 +112,24 @@ fn stdio(sink: Sink) -> Stdio {
     }
 }
 
-fn die_with_parent(command: &mut Command) {
+fn die_with_parent(command: &mut Command, inherited: Vec<RawFd>) {
     let parent = getpid();
     let ask = move || {
         nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+        inherited.iter().try_for_each(|fd| keep_across_exec(*fd))?;
         // The parent may have died between fork and prctl; then no signal will ever come.
         if getppid() == parent { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ESRCH)) }
     };
-    // SAFETY: between fork and exec only async-signal-safe calls are allowed; `ask` makes two
-    // plain system calls and touches no heap and no lock.
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed; `ask` makes plain
+    // system calls, reads a list made before the fork, and touches no heap and no lock.
     unsafe { command.pre_exec(ask) };
+}
+
+fn keep_across_exec(fd: RawFd) -> io::Result<()> {
+    // SAFETY: the owner of the descriptor, `Program::inherited`, lives until the child runs; so
+    // it is open here. F_SETFD takes an integer.
+    let result = unsafe { libc::fcntl(fd, libc::F_SETFD, 0) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 fn start_error(line: &str, name: &std::ffi::OsStr, error: io::Error) -> Error {

@@ -82,6 +82,25 @@ fn the_oom_score_is_set() {
 }
 
 #[test]
+fn a_child_has_the_descriptors_it_was_given() {
+    let (reader, writer) = io::pipe().unwrap();
+    let fd = std::os::fd::AsRawFd::as_raw_fd(&writer);
+    let script = format!("echo hello >&{fd}");
+    let program = Program::new("sh").args(["-c", &script]).inherit(writer.into());
+    assert!(program.run_ok().is_ok());
+    // Ends because our copy of the writing end is closed.
+    assert_eq!(io::read_to_string(reader).unwrap(), "hello\n");
+}
+
+#[test]
+fn cpu_time_outlives_the_child() {
+    let script = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done";
+    let mut child = Program::new("sh").args(["-c", script]).start().unwrap();
+    assert!(child.wait(soon()).unwrap().is_some());
+    assert!(child.cpu_time() > Duration::ZERO);
+}
+
+#[test]
 fn words_are_quoted_for_a_shell() {
     assert_eq!(quoted("a=b,c"), "a=b,c");
     assert_eq!(quoted("it's"), r"'it'\''s'");

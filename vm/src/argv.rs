@@ -1,0 +1,190 @@
+//! Argv: a spec as QEMU's command line; a pure function.
+
+use std::ffi::OsString;
+use std::os::fd::RawFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use crate::accel::Accel;
+use crate::spec::{Nic, Spec};
+
+/// Memory slots of a guest, each good for one NVDIMM.
+pub(crate) const SLOTS: usize = 4;
+
+/// What the command line needs besides the spec: things that exist only at start.
+#[derive(Debug)]
+pub(crate) struct Wiring {
+    /// The file that is the guest's memory.
+    pub(crate) ram: PathBuf,
+    /// Our connected sockets, inherited by QEMU: serial port, monitor, agent.
+    pub(crate) console: RawFd,
+    pub(crate) qmp: RawFd,
+    pub(crate) agent: RawFd,
+}
+
+/// QEMU's arguments, without its name.
+pub(crate) fn argv(spec: &Spec, wiring: &Wiring) -> Vec<OsString> {
+    let mut args = Args::default();
+    machine(&mut args, spec, wiring);
+    kernel(&mut args, spec);
+    channels(&mut args, wiring);
+    for (n, nvdimm) in spec.nvdimms.iter().enumerate() {
+        let size = nvdimm.size().0;
+        // share=on always: without it QEMU and a vhost-user backend see different pages.
+        args.pair(
+            "-object",
+            [
+                format!("memory-backend-file,id=nv{n},share=on,size={size}M,mem-path=").into(),
+                escaped(nvdimm.path()),
+            ],
+        );
+        // No label area: the info block inside says what the namespace is.
+        args.pair("-device", [format!("nvdimm,id=nvdimm{n},memdev=nv{n}").into()]);
+    }
+    for (n, nic) in spec.nics.iter().enumerate() {
+        network(&mut args, n, nic);
+    }
+    args.0
+}
+
+fn machine(args: &mut Args, spec: &Spec, wiring: &Wiring) {
+    // Nothing that the user's configuration or QEMU's taste adds.
+    args.flags(&["-nodefaults", "-no-user-config", "-display", "none"]);
+    // A reset ends QEMU (event guest-reset), so a reboot never goes unnoticed.
+    args.flags(&["-no-reboot"]);
+    let accel = spec.accel.name();
+    args.pair(
+        "-machine",
+        [format!(
+            // mem-ctrl: the platform flushes to the memory controller (ADR), so Linux must flush
+            // caches itself, as on most real machines.
+            "q35,accel={accel},nvdimm=on,nvdimm-persistence=mem-ctrl,memory-backend=ram"
+        )
+        .into()],
+    );
+    let cpu = match spec.accel {
+        Accel::Tcg => "max",
+        Accel::Kvm => "host",
+    };
+    args.flags(&["-cpu", cpu]);
+    args.pair("-smp", [spec.cpus.to_string().into()]);
+    let ram = spec.ram.0;
+    // NVDIMMs need slots and address space above the memory.
+    args.pair("-m", [format!("size={ram}M,slots={SLOTS},maxmem={}M", ram + (8 << 10)).into()]);
+    args.pair(
+        "-object",
+        [
+            format!("memory-backend-file,id=ram,share=on,size={ram}M,mem-path=").into(),
+            escaped(&wiring.ram),
+        ],
+    );
+    args.flags(&["-device", "virtio-rng-pci"]);
+    if spec.pvpanic {
+        args.flags(&["-device", "pvpanic-pci"]);
+    }
+}
+
+fn kernel(args: &mut Args, spec: &Spec) {
+    args.pair("-kernel", [spec.boot.kernel.clone().into()]);
+    args.pair("-initrd", [spec.boot.initrd.clone().into()]);
+    let own = spec.kernel_args.iter().map(String::as_str);
+    let words: Vec<&str> = KERNEL_ARGS.into_iter().chain(own).collect();
+    args.pair("-append", [words.join(" ").into()]);
+    if let Some(root) = &spec.boot.root {
+        args.pair(
+            "-drive",
+            [
+                // Many guests share the image; nobody writes to it.
+                "if=none,id=root,format=raw,readonly=on,file.locking=off,file=".into(),
+                escaped(root),
+            ],
+        );
+        args.flags(&["-device", "virtio-blk-pci,drive=root"]);
+    }
+}
+
+/// The kernel's command line.
+const KERNEL_ARGS: [&str; 11] = [
+    "console=ttyS0",
+    // Warnings and worse on the console; the rest costs time on an emulated serial port.
+    "quiet",
+    "loglevel=5",
+    // Die at once and visibly: an oops panics, a panic resets, a reset ends QEMU.
+    "panic=-1",
+    "oops=panic",
+    // Self-tests of algorithms that nobody here uses: 0.2 s.
+    "cryptomgr.notests",
+    "random.trust_cpu=on",
+    "tsc=reliable",
+    // Under TCG the timer check may see no tick on a loaded host and panics ("MP-BIOS bug").
+    "no_timer_check",
+    "mitigations=off",
+    // Names as virtio_net gives them, whatever PCI slot a card sits in.
+    "net.ifnames=0",
+];
+
+fn channels(args: &mut Args, wiring: &Wiring) {
+    let Wiring { console, qmp, agent, .. } = wiring;
+    args.pair("-chardev", [format!("socket,id=console,fd={console}").into()]);
+    args.flags(&["-serial", "chardev:console"]);
+    args.pair("-chardev", [format!("socket,id=qmp,fd={qmp}").into()]);
+    args.flags(&["-mon", "chardev=qmp,mode=control"]);
+    args.pair("-chardev", [format!("socket,id=agent,fd={agent}").into()]);
+    args.flags(&["-device", "virtio-serial-pci,id=serial"]);
+    let name = agent_proto::PORT;
+    args.pair("-device", [format!("virtserialport,bus=serial.0,chardev=agent,name={name}").into()]);
+}
+
+fn network(args: &mut Args, n: usize, nic: &Nic) {
+    let mac = match nic {
+        Nic::VhostUser { socket, mac } => {
+            args.pair("-chardev", [format!("socket,id=nic{n},path=").into(), escaped(socket)]);
+            args.pair("-netdev", [format!("vhost-user,id=net{n},chardev=nic{n}").into()]);
+            mac
+        }
+        Nic::User { mac } => {
+            args.pair("-netdev", [format!("user,id=net{n}").into()]);
+            mac
+        }
+        Nic::VhostKernel { tap, mac } => {
+            let tap = escaped(Path::new(tap));
+            let start = format!("tap,id=net{n},vhost=on,script=no,downscript=no,ifname=").into();
+            args.pair("-netdev", [start, tap]);
+            mac
+        }
+    };
+    // QEMU allows a long transmit queue only where vhost-user serves it.
+    let transmit = if matches!(nic, Nic::VhostUser { .. }) { ",tx_queue_size=1024" } else { "" };
+    args.pair(
+        "-device",
+        [format!(
+            // No boot ROM: the firmware would spend seconds on it.
+            "virtio-net-pci,netdev=net{n},mac={mac},romfile=,rx_queue_size=1024{transmit}"
+        )
+        .into()],
+    );
+}
+
+/// A path inside an option: QEMU reads a doubled comma as a comma.
+fn escaped(path: &Path) -> OsString {
+    let bytes = path.as_os_str().as_bytes();
+    let doubled = bytes.iter().flat_map(|b| std::iter::repeat_n(*b, 1 + usize::from(*b == b',')));
+    OsString::from_vec(doubled.collect())
+}
+
+#[derive(Default)]
+struct Args(Vec<OsString>);
+
+impl Args {
+    fn flags(&mut self, words: &[&str]) {
+        self.0.extend(words.iter().map(OsString::from));
+    }
+
+    fn pair<const N: usize>(&mut self, flag: &str, value: [OsString; N]) {
+        self.0.push(flag.into());
+        self.0.push(value.into_iter().collect());
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,3 @@
+//! Argv, tested against golden files.
+
+use super::*;

@@ -1,0 +1,151 @@
+//! Host: what this machine has; the only place that looks.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::statvfs::statvfs;
+
+use crate::error::{Error, Result};
+use crate::process::Program;
+use crate::units::Mib;
+
+/// The QEMU that is looked for in `PATH`.
+pub const QEMU: &str = "qemu-system-x86_64";
+
+/// The folder for guest memory: a file here never meets a disk.
+pub const SHARED_MEMORY: &str = "/dev/shm";
+
+/// The oldest QEMU that is supported: older ones crash under TCG with vhost-user and MSI-X.
+pub const OLDEST_QEMU: Version = Version(10, 0);
+
+/// Major and minor version of a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version(pub u32, pub u32);
+
+impl std::fmt::Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.0, self.1)
+    }
+}
+
+/// A QEMU that answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Qemu {
+    /// How it is called.
+    pub path: PathBuf,
+    /// Its version, for comparisons.
+    pub version: Version,
+    /// Its version line, for people and cache keys.
+    pub line: String,
+}
+
+/// Asks a QEMU for its version.
+///
+/// # Errors
+/// [`Error::Missing`] if it is not there or too old, [`Error::Program`] if it does not answer.
+pub fn qemu(path: &Path) -> Result<Qemu> {
+    let output = Program::new(path).arg("--version").timeout(Duration::from_secs(20)).run_ok()?;
+    let text = output.text();
+    let line = text.lines().next().unwrap_or_default().to_owned();
+    let Some(version) = version(&line) else {
+        return Err(Error::invalid(path.display().to_string(), format!("is no QEMU: {line:?}")));
+    };
+    if version < OLDEST_QEMU {
+        let what = format!("QEMU {OLDEST_QEMU} or newer");
+        return Err(Error::missing(what, format!("{} has version {version}", path.display())));
+    }
+    Ok(Qemu { path: path.to_owned(), version, line })
+}
+
+/// The first two numbers of "... version 10.0.2 ...".
+fn version(line: &str) -> Option<Version> {
+    let mut numbers = line.split("version ").nth(1)?.split(|c: char| !c.is_ascii_digit());
+    Some(Version(numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+/// Room left for us in the file system that holds `place`.
+///
+/// # Errors
+/// [`Error::Io`] if there is no such place.
+pub fn free_space(place: &Path) -> Result<Mib> {
+    let stat = statvfs(place).map_err(|error| Error::io("look at", place, error.into()))?;
+    let bytes = u64::from(stat.blocks_available()).saturating_mul(stat.fragment_size());
+    Ok(Mib(u32::try_from(bytes >> 20).unwrap_or(u32::MAX)))
+}
+
+/// An unnamed file for a guest's memory, in the first of these places with twice its size free.
+/// The kernel removes it when the last user is gone, whatever ends us. Twice, because a file in
+/// memory that meets the limit kills QEMU with SIGBUS, and others use the place, too.
+///
+/// # Errors
+/// [`Error::NoSpace`] that names the last place and the need, [`Error::Io`].
+pub(crate) fn ram_file(size: Mib, places: &[PathBuf]) -> Result<File> {
+    let need = size.0.saturating_mul(2);
+    let mut refusal = Error::invalid("places for guest memory", "none is given");
+    for place in places {
+        match free_space(place) {
+            Ok(free) if free.0 >= need => {
+                let file = tempfile::tempfile_in(place);
+                let file = file.map_err(|error| Error::io("create RAM file in", place, error))?;
+                file.set_len(size.bytes()).map_err(|e| Error::io("size RAM file in", place, e))?;
+                return Ok(file);
+            }
+            Ok(free) => {
+                refusal = Error::NoSpace {
+                    place: place.clone(),
+                    what: format!("guest memory (twice {size})"),
+                    need_mib: need.into(),
+                    free_mib: free.0.into(),
+                }
+            }
+            Err(error) => refusal = error,
+        }
+    }
+    Err(refusal)
+}
+
+/// Differs for every boot of this host.
+pub(crate) fn boot_id() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_and_compared() {
+        let line = "QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2+deb13u1~bpo12+1)";
+        assert_eq!(version(line), Some(Version(10, 0)));
+        assert_eq!(version("QEMU emulator version 7.2"), Some(Version(7, 2)));
+        assert!(Version(7, 2) < OLDEST_QEMU && Version(11, 0) > OLDEST_QEMU);
+        assert_eq!(version("grep (GNU grep) 3.8"), None);
+    }
+
+    #[test]
+    fn a_program_that_is_no_qemu_is_refused() {
+        assert!(matches!(qemu(Path::new("/bin/true")), Err(Error::Invalid { .. })));
+        assert!(matches!(qemu(Path::new("/no/qemu")), Err(Error::Missing { .. })));
+    }
+
+    #[test]
+    fn memory_needs_twice_its_size() {
+        let places = [PathBuf::from(SHARED_MEMORY)];
+        let free = free_space(&places[0]).unwrap();
+        let error = ram_file(Mib(free.0 / 2 + 64), &places).unwrap_err().to_string();
+        assert!(error.starts_with("/dev/shm: "), "{error}");
+        assert!(error.contains("guest memory (twice "), "{error}");
+    }
+
+    #[test]
+    fn a_second_place_is_tried() {
+        let dir = tempfile::tempdir().unwrap();
+        let places = [PathBuf::from("/no/such/place"), dir.path().to_owned()];
+        let file = ram_file(Mib(1), &places).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), Mib(1).bytes());
+        // Unnamed: nothing is left behind by a killed process.
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,279 @@
+//! Machine: one running QEMU with its console, monitor and agent channel; what a guest stands on.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use agent_proto::Frame;
+use serde_json::Value;
+
+use crate::argv::{Wiring, argv};
+use crate::channel::Channel;
+use crate::console::Console;
+use crate::error::{Error, Failure, GuestError, Result};
+use crate::evidence::{Evidence, Fatal};
+use crate::process::{Child, Program, Sink};
+use crate::qmp::{NoReply, Qmp};
+use crate::spec::Spec;
+
+/// How many console lines an error shows.
+const SHOWN: usize = 30;
+
+/// How long QEMU may take to answer a command, and to end after its guest did.
+pub(crate) const QEMU_TIME: Duration = Duration::from_secs(30);
+
+/// One running QEMU.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    name: String,
+    child: Mutex<Child>,
+    console: Console,
+    evidence: Arc<Evidence>,
+    qmp: Qmp,
+    pub(crate) channel: Channel,
+    readers: Mutex<Vec<JoinHandle<()>>>,
+    /// The guest's memory. It has no name, so this keeps it.
+    pub(crate) ram: File,
+    stderr: PathBuf,
+}
+
+/// Why a wait for the guest ended without its answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Silence {
+    /// The channel is closed.
+    Closed,
+    /// So much time has passed.
+    Deadline(Duration),
+}
+
+/// The two ends of our sockets to QEMU.
+struct Sockets {
+    console: (UnixStream, UnixStream),
+    qmp: (UnixStream, UnixStream),
+    agent: (UnixStream, UnixStream),
+}
+
+impl Machine {
+    /// Starts QEMU. The receiver will get the agent's hello.
+    pub(crate) fn start(spec: &Spec) -> Result<(Arc<Self>, Receiver<Frame>)> {
+        spec.check()?;
+        let dir = &spec.dir;
+        fs::create_dir_all(dir).map_err(|error| Error::io("create", dir, error))?;
+        let ram = crate::host::ram_file(spec.ram, &spec.ram_places)?;
+        let sockets = Sockets::new()?;
+        let stderr = dir.join("qemu.log");
+        let program = program(spec, &ram, &sockets, &stderr)?;
+
+        let (channel, hello, agent_thread) = Channel::start(sockets.agent.0)?;
+        let evidence = Arc::new(Evidence::default());
+        let (console, console_thread) = Console::start(
+            sockets.console.0,
+            &dir.join("console.log"),
+            on_line(evidence.clone(), channel.clone()),
+        )?;
+        let (qmp, qmp_thread) = Qmp::start(
+            sockets.qmp.0,
+            &dir.join("qmp.log"),
+            on_event(evidence.clone(), channel.clone()),
+        )?;
+        let theirs = [sockets.console.1, sockets.qmp.1, sockets.agent.1];
+        let program = theirs.into_iter().fold(program, |p, end| p.inherit(end.into()));
+        let child = Mutex::new(program.start()?);
+        let readers = Mutex::new(vec![agent_thread, console_thread, qmp_thread]);
+        let name = spec.name.clone();
+        let machine = Self { name, child, console, evidence, qmp, channel, readers, ram, stderr };
+        Ok((Arc::new(machine), hello))
+    }
+
+    /// Makes the monitor ready for commands.
+    pub(crate) fn negotiate(&self) -> Result<()> {
+        let reply = self.qmp.negotiate(Instant::now() + QEMU_TIME);
+        reply.map_err(|why| self.refused("start QEMU", why))
+    }
+
+    /// Executes a QMP command without arguments.
+    pub(crate) fn execute(&self, command: &str) -> Result<Value> {
+        let reply = self.qmp.execute(command, &Value::Null, Instant::now() + QEMU_TIME);
+        reply.map_err(|why| self.refused(&format!("execute QMP {command}"), why))
+    }
+
+    /// Stops the guest's CPUs.
+    pub(crate) fn pause(&self) -> Result<()> {
+        self.evidence.expect_stop();
+        self.execute("stop").map(drop)
+    }
+
+    /// The error for a wait that ended without an answer, with the reason if there is one to find.
+    pub(crate) fn error(&self, doing: &str, silence: Silence) -> Error {
+        let failure = match silence {
+            Silence::Closed => self.cause_of_end(),
+            Silence::Deadline(after) => self.evidence.failure().unwrap_or(Failure::Timeout(after)),
+        };
+        self.guest_error(doing, failure)
+    }
+
+    /// An error about this guest.
+    pub(crate) fn guest_error(&self, doing: &str, failure: Failure) -> Error {
+        let (guest, doing) = (self.name.clone(), doing.to_owned());
+        let console = self.console.tail(SHOWN);
+        Error::Guest(Box::new(GuestError { guest, doing, failure, console }))
+    }
+
+    /// Waits until QEMU has ended by itself; whether the guest asked for that.
+    pub(crate) fn wait_end(&self, time: Duration) -> Result<bool> {
+        let ended = self.child().wait(Instant::now() + time)?.is_some();
+        if ended {
+            self.join_readers();
+        }
+        Ok(ended && self.evidence.ended_by_itself())
+    }
+
+    /// Ends QEMU now, as a power loss does.
+    pub(crate) fn kill(&self) {
+        self.channel.close();
+        self.child().kill();
+        self.join_readers();
+    }
+
+    /// User and system time of QEMU.
+    pub(crate) fn cpu_time(&self) -> Duration {
+        self.child().cpu_time()
+    }
+
+    /// QEMU's process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child().pid()
+    }
+
+    /// The last lines of the console.
+    pub(crate) fn console_tail(&self, count: usize) -> String {
+        self.console.tail(count)
+    }
+
+    /// Console lines with one of these words.
+    pub(crate) fn console_lines_with(&self, words: &[&str]) -> Vec<String> {
+        self.console.lines_with(words)
+    }
+
+    fn cause_of_end(&self) -> Failure {
+        if let Some(fault) = self.channel.fault() {
+            return Failure::Lost(format!("the agent's bytes make no sense: {fault}"));
+        }
+        if let Some(failure) = self.evidence.hang() {
+            return failure;
+        }
+        if let Some(status) = self.stopped() {
+            return Failure::Lost(format!("QEMU has stopped the guest: {status}"));
+        }
+        let ended = self.child().wait(Instant::now() + QEMU_TIME);
+        let Ok(Some(status)) = ended else {
+            let failure = self.evidence.failure();
+            return failure.unwrap_or(Failure::Lost("the agent's channel is closed".into()));
+        };
+        self.join_readers();
+        self.evidence.failure().unwrap_or_else(|| self.qemu_died(status))
+    }
+
+    /// QEMU's run state, if QEMU stopped the guest unasked and lives on.
+    fn stopped(&self) -> Option<String> {
+        if !self.evidence.stopped() {
+            return None;
+        }
+        let deadline = Instant::now() + QEMU_TIME;
+        let status = self.qmp.execute("query-status", &Value::Null, deadline).ok()?;
+        let status = status["status"].as_str()?.to_owned();
+        // "shutdown" and the like are ways to QEMU's end, which says more.
+        (status == "internal-error" || status == "io-error").then_some(status)
+    }
+
+    fn qemu_died(&self, status: ExitStatus) -> Failure {
+        let stderr = fs::read_to_string(&self.stderr).unwrap_or_default();
+        let lines: Vec<&str> = stderr.lines().collect();
+        let tail = lines[lines.len().saturating_sub(5)..].join("; ");
+        let text = format!("QEMU ended, {status}: {tail}");
+        // A kernel that has spoken once proves that QEMU had started.
+        if self.evidence.console_spoke() { Failure::Lost(text) } else { Failure::Start(text) }
+    }
+
+    fn refused(&self, doing: &str, why: NoReply) -> Error {
+        match why {
+            NoReply::Closed => self.error(doing, Silence::Closed),
+            NoReply::Timeout => self.error(doing, Silence::Deadline(QEMU_TIME)),
+            NoReply::Refused(words) => {
+                let doing = format!("guest {}: {doing}", self.name);
+                Error::Program { doing, status: "QEMU refused".into(), stderr: words }
+            }
+        }
+    }
+
+    /// After QEMU's end its sockets are closed, so the readers have come to their end, too.
+    fn join_readers(&self) {
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        // A reader that panicked has said so on stderr; what it read until then stands.
+        readers.drain(..).for_each(|reader| drop(reader.join()));
+    }
+
+    fn child(&self) -> MutexGuard<'_, Child> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sockets {
+    fn new() -> Result<Self> {
+        let pair = || {
+            UnixStream::pair()
+                .map_err(|source| Error::Io { doing: "create socket pair".into(), source })
+        };
+        Ok(Self { console: pair()?, qmp: pair()?, agent: pair()? })
+    }
+}
+
+fn program(spec: &Spec, ram: &File, sockets: &Sockets, stderr: &Path) -> Result<Program> {
+    let given =
+        ram.try_clone().map_err(|error| Error::io("share RAM file of", &spec.dir, error))?;
+    let given = OwnedFd::from(given);
+    let wiring = Wiring {
+        // QEMU opens it by this name: the file has no other.
+        ram: format!("/proc/self/fd/{}", given.as_raw_fd()).into(),
+        console: sockets.console.1.as_raw_fd(),
+        qmp: sockets.qmp.1.as_raw_fd(),
+        agent: sockets.agent.1.as_raw_fd(),
+    };
+    let log = File::create(stderr).map_err(|error| Error::io("create", stderr, error))?;
+    let program = Program::new(&spec.qemu).args(argv(spec, &wiring)).inherit(given);
+    write_command_line(&program, &spec.dir.join("cmdline.sh"))?;
+    Ok(program.stdout(Sink::Null).stderr(Sink::File(log)).oom_score_adj(800))
+}
+
+/// For people who look into a failure. Descriptors have to be replaced to run it by hand.
+fn write_command_line(program: &Program, path: &Path) -> Result<()> {
+    let mut file = File::create(path).map_err(|error| Error::io("create", path, error))?;
+    let text = program.line().replace(" -", " \\\n  -");
+    writeln!(file, "#!/bin/sh\n# fd= and /proc/self/fd/ name descriptors of the parent.\n{text}")
+        .map_err(|error| Error::io("write", path, error))
+}
+
+fn on_line(evidence: Arc<Evidence>, channel: Channel) -> crate::console::OnLine {
+    Box::new(move |line| {
+        if evidence.line(line) == Some(Fatal::Hang) {
+            // QEMU would run on; whoever waits for an answer shall know now.
+            channel.close();
+        }
+    })
+}
+
+fn on_event(evidence: Arc<Evidence>, channel: Channel) -> crate::qmp::OnEvent {
+    Box::new(move |event| {
+        evidence.event(&event.name, event.text("reason"));
+        if evidence.stopped() {
+            channel.close();
+        }
+    })
+}

@@ -1,0 +1,131 @@
+//! Running: a program inside a guest that was started and may have ended.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use agent_proto::{CHUNK, Frame};
+use nix::sys::signal::Signal;
+
+use crate::command::{Command, ExitCode};
+use crate::error::{Failure, Result};
+use crate::machine::{Machine, Silence};
+
+/// How much longer than the program's own time its answer may take.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// A started program. Dropping it kills the program's process group.
+#[derive(Debug)]
+pub struct Running {
+    machine: Arc<Machine>,
+    id: u32,
+    answers: Receiver<Frame>,
+    line: String,
+    patience: Duration,
+    start: Instant,
+}
+
+/// What a running program did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// It wrote to standard output.
+    Stdout(Vec<u8>),
+    /// It wrote to standard error.
+    Stderr(Vec<u8>),
+    /// It ended; the last event.
+    Exit(ExitCode),
+}
+
+impl Running {
+    pub(crate) fn start(machine: Arc<Machine>, command: &Command, stdin: bool) -> Result<Self> {
+        let line = command.line();
+        let doing = || format!("run {line}");
+        let opened = machine.channel.open();
+        let (id, answers) = opened.map_err(|_| machine.error(&doing(), Silence::Closed))?;
+        let patience = command.time() + GRACE;
+        let start = Instant::now();
+        let running = Self { machine, id, answers, line: line.clone(), patience, start };
+        let frame = Frame::Run { id, run: command.to_run(stdin) };
+        running.send(&frame)?;
+        Ok(running)
+    }
+
+    /// Waits for what the program does next.
+    ///
+    /// # Errors
+    /// [`crate::Error::Guest`]: the program could not be started, the deadline passed
+    /// ([`Failure::Timeout`]), or the guest panicked, rebooted, hangs or is lost.
+    pub fn recv(&self, deadline: Instant) -> Result<Event> {
+        let doing = || format!("run {}", self.line);
+        let left = deadline.saturating_duration_since(Instant::now());
+        match self.answers.recv_timeout(left) {
+            Ok(Frame::Out(_, bytes)) => Ok(Event::Stdout(bytes)),
+            Ok(Frame::Err(_, bytes)) => Ok(Event::Stderr(bytes)),
+            Ok(Frame::Exit(_, end)) => Ok(Event::Exit(end.into())),
+            Ok(Frame::Refused(_, why)) => {
+                let why = String::from_utf8_lossy(&why).into_owned();
+                Err(self.machine.guest_error(&doing(), Failure::Agent(why)))
+            }
+            Ok(other) => {
+                let why = format!("answer out of place: {other:?}");
+                Err(self.machine.guest_error(&doing(), Failure::Agent(why)))
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                let silence = Silence::Deadline(self.start.elapsed());
+                Err(self.machine.error(&doing(), silence))
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                Err(self.machine.error(&doing(), Silence::Closed))
+            }
+        }
+    }
+
+    /// Writes to the program's standard input.
+    ///
+    /// # Errors
+    /// [`crate::Error::Guest`] if the guest is gone. A program that does not read is no error.
+    pub fn write(&self, bytes: &[u8]) -> Result<()> {
+        bytes.chunks(CHUNK).try_for_each(|piece| self.send(&Frame::Stdin(self.id, piece.to_vec())))
+    }
+
+    /// Ends the program's standard input.
+    ///
+    /// # Errors
+    /// As [`Running::write`].
+    pub fn close_stdin(&self) -> Result<()> {
+        self.send(&Frame::Stdin(self.id, Vec::new()))
+    }
+
+    /// Sends a signal to the program's process group, by number. Its exit follows as an event.
+    ///
+    /// # Errors
+    /// As [`Running::write`].
+    pub fn kill(&self, signal: i32) -> Result<()> {
+        self.send(&Frame::Kill(self.id, signal))
+    }
+
+    /// When the program's own time and some grace are over.
+    pub(crate) fn patience(&self) -> Instant {
+        self.start + self.patience
+    }
+
+    fn send(&self, frame: &Frame) -> Result<()> {
+        let doing = || format!("run {}", self.line);
+        let bytes = frame
+            .encode()
+            .map_err(|why| self.machine.guest_error(&doing(), Failure::Agent(why.to_string())))?;
+        let sent = self.machine.channel.send(&bytes);
+        sent.map_err(|_| self.machine.error(&doing(), Silence::Closed))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let kill = Frame::Kill(self.id, Signal::SIGKILL as i32);
+        if let Ok(bytes) = kill.encode() {
+            // No agent, no program. An ended program is not found by its id.
+            let _ = self.machine.channel.send(&bytes);
+        }
+        self.machine.channel.forget(self.id);
+    }
+}

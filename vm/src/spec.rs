@@ -1,0 +1,228 @@
+//! Spec: a guest before it exists.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::accel::Accel;
+use crate::error::{Error, Result};
+use crate::image::Image;
+use crate::nvdimm::Nvdimm;
+use crate::units::Mib;
+
+/// How long a guest may take to its agent's hello. A loaded two-core host under TCG needs 15 s.
+const BOOT_TIMEOUT: Duration = Duration::from_mins(2);
+
+/// Description of a guest before it exists.
+#[derive(Debug)]
+pub struct Spec {
+    pub(crate) name: String,
+    pub(crate) boot: BootFiles,
+    pub(crate) dir: PathBuf,
+    pub(crate) ram: Mib,
+    pub(crate) cpus: u32,
+    pub(crate) accel: Accel,
+    pub(crate) nvdimms: Vec<Nvdimm>,
+    pub(crate) nics: Vec<Nic>,
+    pub(crate) kernel_args: Vec<String>,
+    pub(crate) pvpanic: bool,
+    pub(crate) qemu: PathBuf,
+    pub(crate) ram_places: Vec<PathBuf>,
+    pub(crate) boot_timeout: Duration,
+}
+
+/// What a guest boots from.
+#[derive(Debug, Clone)]
+pub struct BootFiles {
+    /// An uncompressed kernel with a PVH entry.
+    pub kernel: PathBuf,
+    /// The initial RAM disk; its `/init` is the agent.
+    pub initrd: PathBuf,
+    /// The squashfs that becomes the root; without it the initrd stays the root.
+    pub root: Option<PathBuf>,
+}
+
+/// A network card of a guest. All are virtio-net; they differ in the backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Nic {
+    /// Another process (or thread of ours) is the backend and listens on this socket.
+    VhostUser {
+        /// Its path, at most 107 bytes.
+        socket: PathBuf,
+        /// The card's address.
+        mac: Mac,
+    },
+    /// QEMU's user-mode network, for a look around by hand.
+    User {
+        /// The card's address.
+        mac: Mac,
+    },
+    /// The host kernel's vhost-net on a tap device.
+    VhostKernel {
+        /// The tap device's name; it exists already.
+        tap: String,
+        /// The card's address.
+        mac: Mac,
+    },
+}
+
+/// A unicast Ethernet address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Mac([u8; 6]);
+
+impl Mac {
+    /// An address; refuses group addresses, which no card can have.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a group address.
+    pub fn new(bytes: [u8; 6]) -> Result<Self> {
+        if bytes[0] & 1 == 1 {
+            return Err(Error::invalid(format!("MAC {}", Self(bytes)), "is a group address"));
+        }
+        Ok(Self(bytes))
+    }
+
+    /// The `n`th of a row of locally administered addresses.
+    pub fn local(n: u16) -> Self {
+        let [high, low] = n.to_be_bytes();
+        Self([0x52, 0x54, 0, 0x70, high, low])
+    }
+
+    /// Its six bytes.
+    pub fn bytes(self) -> [u8; 6] {
+        self.0
+    }
+}
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl Spec {
+    /// A guest of this image: 512 MiB, one CPU, TCG, nothing plugged in. `dir` becomes its private
+    /// folder (console.log, qmp.log, qemu.log, cmdline.sh).
+    pub fn new(name: &str, image: &Image, dir: &Path) -> Self {
+        let boot = BootFiles {
+            kernel: image.kernel.clone(),
+            initrd: image.initrd.clone(),
+            root: Some(image.root.clone()),
+        };
+        Self::from_files(name, boot, dir)
+    }
+
+    /// A guest of these files, otherwise as [`Spec::new`].
+    pub fn from_files(name: &str, boot: BootFiles, dir: &Path) -> Self {
+        Self {
+            name: name.to_owned(),
+            boot,
+            dir: dir.to_owned(),
+            ram: Mib(512),
+            cpus: 1,
+            accel: Accel::Tcg,
+            nvdimms: Vec::new(),
+            nics: Vec::new(),
+            kernel_args: Vec::new(),
+            pvpanic: false,
+            qemu: PathBuf::from(crate::host::QEMU),
+            ram_places: vec![PathBuf::from(crate::host::SHARED_MEMORY), dir.to_owned()],
+            boot_timeout: BOOT_TIMEOUT,
+        }
+    }
+
+    /// Sets the size of its memory.
+    #[must_use]
+    pub fn ram(mut self, ram: Mib) -> Self {
+        self.ram = ram;
+        self
+    }
+
+    /// Sets the number of its CPUs.
+    #[must_use]
+    pub fn cpus(mut self, cpus: u32) -> Self {
+        self.cpus = cpus;
+        self
+    }
+
+    /// Sets what executes its instructions.
+    #[must_use]
+    pub fn accel(mut self, accel: Accel) -> Self {
+        self.accel = accel;
+        self
+    }
+
+    /// Plugs in an NVDIMM. The guest owns it from now on: no second guest can have it.
+    #[must_use]
+    pub fn nvdimm(mut self, nvdimm: Nvdimm) -> Self {
+        self.nvdimms.push(nvdimm);
+        self
+    }
+
+    /// Plugs in a network card.
+    #[must_use]
+    pub fn nic(mut self, nic: Nic) -> Self {
+        self.nics.push(nic);
+        self
+    }
+
+    /// Adds a word to the kernel's command line.
+    #[must_use]
+    pub fn kernel_arg(mut self, arg: impl Into<String>) -> Self {
+        self.kernel_args.push(arg.into());
+        self
+    }
+
+    /// Plugs in a pvpanic device: the guest (with its module loaded) reports panics to QEMU.
+    #[must_use]
+    pub fn pvpanic(mut self) -> Self {
+        self.pvpanic = true;
+        self
+    }
+
+    /// Uses another QEMU than the one in `PATH`.
+    #[must_use]
+    pub fn qemu(mut self, path: impl Into<PathBuf>) -> Self {
+        self.qemu = path.into();
+        self
+    }
+
+    /// Replaces the folders that are tried, in order, for the file that is the guest's memory
+    /// (default: `/dev/shm`, then the private folder).
+    #[must_use]
+    pub fn ram_places(mut self, places: Vec<PathBuf>) -> Self {
+        self.ram_places = places;
+        self
+    }
+
+    /// Sets how long the guest may take from QEMU's start to the agent's hello.
+    #[must_use]
+    pub fn boot_timeout(mut self, timeout: Duration) -> Self {
+        self.boot_timeout = timeout;
+        self
+    }
+
+    /// Refuses what QEMU would refuse later or, worse, understand differently.
+    pub(crate) fn check(&self) -> Result<()> {
+        let invalid = |what: &str, reason: &str| Err(Error::invalid(what, reason));
+        if self.cpus == 0 {
+            return invalid("cpus", "a guest needs at least one");
+        }
+        if self.ram < Mib(64) {
+            return invalid("ram", "the kernel needs at least 64 MiB");
+        }
+        if self.nvdimms.len() > crate::argv::SLOTS {
+            return invalid("nvdimms", "a guest has 4 slots");
+        }
+        for nic in &self.nics {
+            if let Nic::VhostUser { socket, .. } = nic
+                && socket.as_os_str().len() > 107
+            {
+                let what = format!("socket {}", socket.display());
+                return invalid(&what, "a socket's path has at most 107 bytes");
+            }
+        }
+        Ok(())
+    }
+}
