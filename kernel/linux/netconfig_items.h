@@ -19,7 +19,10 @@ enum part { LINK, NAMES, ADDRESS4, UP, ADDRESS6, ROUTES, NEIGHBOURS, PARTS };
 
 struct item {
 	struct list_head node;
-	struct nlmsghdr message; /* nlmsg_len bytes */
+	union {
+		struct nlmsghdr message;
+		DECLARE_FLEX_ARRAY(u8, bytes); /* nlmsg_len of them */
+	};
 };
 
 struct paste_netconfig {

@@ -36,12 +36,12 @@ static void clean_route(struct nlmsghdr *message)
 static int keep(struct paste_netconfig *config, enum part part, const struct nlmsghdr *message,
 		u16 flags)
 {
-	struct item *item = kvmalloc(offsetof(struct item, message) + message->nlmsg_len,
+	struct item *item = kvmalloc(offsetof(struct item, bytes) + message->nlmsg_len,
 				     GFP_KERNEL);
 
 	if (!item)
 		return -ENOMEM;
-	memcpy(&item->message, message, message->nlmsg_len);
+	memcpy(item->bytes, message, message->nlmsg_len);
 	item->message.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | flags;
 	item->message.nlmsg_seq = 0;
 	item->message.nlmsg_pid = 0;
