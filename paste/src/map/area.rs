@@ -1,0 +1,173 @@
+//! Area: the buffers of a mapping, each lent to at most one lease of this process.
+//!
+//! This is what makes "a buffer is in exactly one place" a checked fact: whoever wants to read
+//! a buffer needs its [`Lease`], and the second one for the same buffer does not exist. A ring
+//! that names a held buffer is found out, whoever wrote the index.
+
+use std::{
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use super::Mapping;
+
+/// Equal buffers, side by side.
+#[derive(Debug)]
+pub(crate) struct Area {
+    mapping: Arc<Mapping>,
+    start: usize,
+    size: usize,
+    count: u32,
+    leased: Box<[AtomicU64]>,
+}
+
+impl Area {
+    /// Called by `Words::divide`, which keeps the range free of words.
+    pub(super) fn new(mapping: Arc<Mapping>, start: usize, size: usize, count: u32) -> Arc<Self> {
+        let leased = (0..count.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
+        Arc::new(Self { mapping, start, size, count, leased })
+    }
+
+    /// Bytes of one buffer.
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Number of buffers.
+    pub(crate) fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Where byte 0 of buffer `index` lies in the mapping, i.e. in the pool's file.
+    pub(crate) fn offset(&self, index: u32) -> usize {
+        self.start + usize::try_from(index).expect("64-bit") * self.size
+    }
+
+    /// The address of the first buffer, as the kernel wants it.
+    pub(crate) fn address(&self) -> u64 {
+        self.mapping.address(self.start).addr() as u64
+    }
+
+    /// Bit `i` set: somebody in this process holds buffer `i`.
+    pub(crate) fn leased(&self) -> Vec<u64> {
+        self.leased.iter().map(|word| word.load(Ordering::Acquire)).collect()
+    }
+
+    /// The buffer `index`, unless somebody holds it or it does not exist.
+    pub(crate) fn lease(self: &Arc<Self>, index: u32) -> Option<Lease> {
+        if index >= self.count {
+            return None;
+        }
+        let (word, bit) = self.bit(index);
+        let before = word.fetch_or(bit, Ordering::AcqRel);
+        (before & bit == 0).then(|| Lease { area: Arc::clone(self), index, kept: false })
+    }
+
+    fn bit(&self, index: u32) -> (&AtomicU64, u64) {
+        let word = usize::try_from(index / 64).expect("64-bit");
+        (&self.leased[word], 1 << (index % 64))
+    }
+}
+
+/// The right to read and fill one buffer. Dropped: anybody may lease it again.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    area: Arc<Area>,
+    index: u32,
+    /// Nobody shall lease the buffer again.
+    kept: bool,
+}
+
+impl Lease {
+    /// Which buffer.
+    pub(crate) fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// The area it belongs to.
+    pub(crate) fn area(&self) -> &Arc<Area> {
+        &self.area
+    }
+
+    /// Ends the lease, but not for others: the buffer stays taken as long as the area lives.
+    pub(crate) fn keep(mut self) {
+        self.kept = true;
+    }
+
+    /// All bytes of the buffer.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        let range = self.range();
+        // SAFETY: the bit in `leased` makes this lease the only one for the buffer, so `fill`
+        // (which needs it mutably) cannot run while the slice lives; words never reach here
+        // (`divide`). The kernel and the NIC write only to buffers that they own: the ring
+        // protocol of paste_abi.h, kept by the kernel extension; other processes are kept out
+        // by the pool's lock.
+        unsafe { self.area.mapping.bytes(range) }
+    }
+
+    /// Overwrites bytes `at..`; what does not fit is left away. For the loopback's NIC.
+    pub(crate) fn fill(&mut self, at: usize, bytes: &[u8]) {
+        let range = self.range();
+        for (offset, byte) in (range.start + at..range.end).zip(bytes) {
+            self.area.mapping.byte(offset).store(*byte, Ordering::Release);
+        }
+    }
+
+    /// The first four bytes, where the kernel links extra buffers.
+    pub(crate) fn link(&self) -> u32 {
+        let bytes = self.bytes()[..4].try_into().expect("a buffer holds more than four bytes");
+        u32::from_ne_bytes(bytes)
+    }
+
+    fn range(&self) -> Range<usize> {
+        let start = self.area.offset(self.index);
+        start..start + self.area.size
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if !self.kept {
+            let (word, bit) = self.area.bit(self.index);
+            word.fetch_and(!bit, Ordering::AcqRel);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{PAGE, Words};
+    use super::*;
+
+    fn area() -> Arc<Area> {
+        let words = Words::new(Mapping::heap(80 * PAGE).unwrap());
+        words.divide(PAGE, PAGE, 79).unwrap().1
+    }
+
+    #[test]
+    fn a_buffer_is_lent_once() {
+        let area = area();
+        let lease = area.lease(70).unwrap();
+        assert!(area.lease(70).is_none());
+        assert_eq!(area.leased(), [0, 1 << 6]);
+        drop(lease);
+        area.lease(70).unwrap().keep();
+        assert!(area.lease(70).is_none());
+        assert!(area.lease(79).is_none());
+        assert!(area.lease(u32::MAX).is_none());
+    }
+
+    #[test]
+    fn a_fill_stays_inside_its_buffer() {
+        let area = area();
+        let mut lease = area.lease(3).unwrap();
+        lease.fill(PAGE - 2, b"abc");
+        assert_eq!(&lease.bytes()[PAGE - 2..], b"ab");
+        assert_eq!(area.lease(4).unwrap().bytes()[0], 0);
+        lease.fill(0, &7u32.to_ne_bytes());
+        assert_eq!(lease.link(), 7);
+    }
+}

@@ -1,0 +1,224 @@
+//! Port: a device bound to the buffers of a pool, and the views of what it received.
+//!
+//! ```text
+//!   poll / rxsync -> rx() -> next() -> Slot: read in place, or swap a spare in and keep it
+//!        ^                                                     |
+//!        +---------------- head, published by the view's drop -+
+//! ```
+//!
+//! Sending is not here: programs answer through their ordinary sockets.
+
+use std::{os::fd::BorrowedFd, time::Duration};
+
+use crate::{
+    buf::{Bound, BufIndex, BufSet, Buffers},
+    device::{Device, Granted, Ready, Wanted},
+    error::{Error, Result},
+    ring::{Interface, Ring},
+    slot::{ConnFd, Content, Slot},
+};
+
+/// Description of a port before it exists.
+#[derive(Debug, Clone)]
+pub struct PortSpec {
+    name: String,
+    buffers: Buffers,
+    slots: u32,
+    extra: u32,
+    reserve: Option<BufSet>,
+}
+
+impl PortSpec {
+    /// A port `name` (e.g. `pst:0`) over `buffers`, with no extra buffers.
+    pub fn new(name: impl Into<String>, buffers: &Buffers) -> Self {
+        let buffers = buffers.clone();
+        Self { name: name.into(), buffers, slots: 0, extra: 0, reserve: None }
+    }
+
+    /// Slots of an RX ring; 0 (the default): as the kernel likes.
+    #[must_use]
+    pub fn slots(self, slots: u32) -> Self {
+        Self { slots, ..self }
+    }
+
+    /// Extra buffers to ask for: the spares with which packets are kept. Fewer may be granted.
+    #[must_use]
+    pub fn extra(self, extra: u32) -> Self {
+        Self { extra, ..self }
+    }
+
+    /// The buffers that the kernel must not lend, instead of all that are held now. Anything
+    /// less lets the kernel overwrite what the log owns; tests do that on purpose.
+    #[must_use]
+    pub fn reserve(self, reserve: BufSet) -> Self {
+        Self { reserve: Some(reserve), ..self }
+    }
+}
+
+/// A bound port. Dropped: the kernel takes NIC, sockets and buffers back.
+#[derive(Debug)]
+pub struct Port {
+    // Dropped in this order: the device first, then the hold on the buffers.
+    device: Box<dyn Device>,
+    rings: Vec<Ring>,
+    extra: u32,
+    buffers: Buffers,
+    _bound: Bound,
+}
+
+impl Port {
+    /// Binds `device` as `spec` says and takes the extra buffers as spares.
+    ///
+    /// # Errors
+    /// `Busy` if a port is already open on the pool, `Version`, `Refused`, or `Ring` if the
+    /// granted memory contradicts the protocol.
+    pub fn open(mut device: impl Device + 'static, spec: &PortSpec) -> Result<Self> {
+        let buffers = spec.buffers.clone();
+        let bound = buffers.bind_port()?;
+        let held = spec.reserve.clone().unwrap_or_else(|| buffers.held());
+        let granted = device.register(&Wanted {
+            name: &spec.name,
+            area: buffers.area(),
+            slots: spec.slots,
+            extra: spec.extra,
+            reserve: held.words(),
+        })?;
+        let size = buffers.area().size();
+        let interface = Interface::read(&granted.rings, granted.interface, size)?;
+        take_extra(&buffers, &granted, interface.extra_head)?;
+        let (device, extra) = (Box::new(device), granted.extra);
+        Ok(Self { device, rings: interface.rings, extra, buffers, _bound: bound })
+    }
+
+    /// Ties the NIC `nic` to the port: what it receives for registered sockets comes here.
+    ///
+    /// # Errors
+    /// `Refused` with the errno.
+    pub fn attach(&mut self, nic: &str) -> Result<()> {
+        self.device.attach(nic)
+    }
+
+    /// Unties the NIC `nic`.
+    ///
+    /// # Errors
+    /// `Refused` with the errno.
+    pub fn detach(&mut self, nic: &str) -> Result<()> {
+        self.device.detach(nic)
+    }
+
+    /// From now on the payload of the connected TCP `socket` appears in slots. What was received
+    /// before, too. The registration ends when the socket is closed.
+    ///
+    /// # Errors
+    /// `Refused` with the errno.
+    pub fn register(&mut self, socket: BorrowedFd<'_>) -> Result<ConnFd> {
+        self.device.register_socket(socket)?;
+        Ok(ConnFd::of(socket))
+    }
+
+    /// Exchanges ring state with the kernel, without waiting.
+    ///
+    /// # Errors
+    /// `Ring`, `Io` or `Refused` if the kernel found our half of the protocol broken.
+    pub fn rxsync(&mut self) -> Result<()> {
+        self.device.rxsync()
+    }
+
+    /// Waits for slots, for one of `others` (a listening socket, a signal descriptor) or for the
+    /// timeout; `None` waits for ever.
+    ///
+    /// # Errors
+    /// As `rxsync`.
+    pub fn poll(&mut self, others: &[BorrowedFd<'_>], timeout: Option<Duration>) -> Result<Ready> {
+        self.device.poll(others, timeout)
+    }
+
+    /// What the last sync brought.
+    ///
+    /// # Errors
+    /// `Ring` if head or tail are no slots.
+    pub fn rx(&mut self) -> Result<RxView<'_>> {
+        self.rings.iter_mut().try_for_each(Ring::refresh)?;
+        Ok(RxView { rings: &mut self.rings, buffers: &self.buffers })
+    }
+
+    /// The device's descriptor, for a poll loop of the program's own.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.device.fd()
+    }
+
+    /// Extra buffers that were granted.
+    pub fn extra_bufs(&self) -> u32 {
+        self.extra
+    }
+
+    /// Slots of all RX rings together.
+    pub fn slots(&self) -> u32 {
+        self.rings.iter().map(Ring::slots).sum()
+    }
+}
+
+/// Walks the kernel's list of extra buffers; each one's first bytes name the next.
+fn take_extra(buffers: &Buffers, granted: &Granted, head: u32) -> Result<()> {
+    let mut index = head;
+    for number in 0..granted.extra {
+        let wrong = || {
+            let of = granted.extra;
+            Error::Ring { reason: format!("extra buffer {number} of {of} is buffer {index}") }
+        };
+        let lendable = (index >= BufIndex::FIRST).then_some(index);
+        let lease = lendable.and_then(|index| buffers.area().lease(index)).ok_or_else(wrong)?;
+        index = lease.link();
+        drop(buffers.adopt(lease));
+    }
+    if index == 0 {
+        return Ok(());
+    }
+    Err(Error::Ring { reason: format!("more than {} extra buffers are listed", granted.extra) })
+}
+
+/// The slots `[head, tail)` of a port. Dropped: those that were looked at go back.
+#[derive(Debug)]
+pub struct RxView<'a> {
+    rings: &'a mut [Ring],
+    buffers: &'a Buffers,
+}
+
+impl RxView<'_> {
+    /// The next packet, or `None` after the last one.
+    ///
+    /// # Errors
+    /// `Ring` if the slot names a buffer that does not exist or that this program holds, or a
+    /// payload outside its buffer. The view stays before that slot.
+    #[expect(clippy::should_implement_trait, reason = "a slot borrows the view: no Iterator")]
+    pub fn next(&mut self) -> Result<Option<Slot<'_>>> {
+        let Some(ring) = self.rings.iter_mut().find(|ring| ring.left() != 0) else {
+            return Ok(None);
+        };
+        let (position, words) = ring.peek().expect("a slot is left");
+        let area = self.buffers.area();
+        let content = Content::decode(words, area.count(), area.size());
+        let wrong = |reason| Error::Ring { reason: format!("slot {position}: {reason}") };
+        let content = content.map_err(wrong)?;
+        let held = || wrong(format!("buffer {} is held by this program", content.index));
+        let lease = area.lease(content.index).ok_or_else(held)?;
+        ring.advance();
+        Ok(Some(Slot { ring, position, lease, home: self.buffers, content }))
+    }
+
+    /// Packets that are left.
+    pub fn len(&self) -> usize {
+        self.rings.iter().map(|ring| ring.left() as usize).sum()
+    }
+
+    /// Whether none is left.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Drop for RxView<'_> {
+    fn drop(&mut self) {
+        self.rings.iter().for_each(Ring::publish);
+    }
+}

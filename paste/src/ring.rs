@@ -1,0 +1,155 @@
+//! Ring: the user-owned window of a port's slots.
+//!
+//! `[head, tail)` is ours. We write `head` and `cur`, the other side writes `tail`; indices move
+//! forward, modulo the number of slots. Every number read from shared memory is checked before
+//! it is used, and read once.
+
+use std::{mem::offset_of, sync::atomic::Ordering};
+
+use crate::{
+    abi::{self, NetmapIf, NetmapRing, NetmapSlot},
+    error::{Error, Result},
+    map::Words,
+};
+
+/// netmap's bounds; more would be a sign of a broken kernel.
+const MOST_RINGS: u32 = 256;
+const MOST_SLOTS: u32 = 1 << 16;
+
+/// A port's `netmap_if`: which rings there are.
+#[derive(Debug)]
+pub(crate) struct Interface {
+    pub(crate) rings: Vec<Ring>,
+    /// The first extra buffer, 0: none.
+    pub(crate) extra_head: u32,
+}
+
+impl Interface {
+    /// Reads the `netmap_if` at `at`; the rings' buffers must have `buf_size` bytes.
+    pub(crate) fn read(words: &Words, at: usize, buf_size: usize) -> Result<Self> {
+        let field = |offset| load(words, at.checked_add(offset), "netmap_if");
+        let version = field(offset_of!(NetmapIf, ni_version))?;
+        let (least, most) = (u32::from(abi::NETMAP_MIN_API), u32::from(abi::NETMAP_MAX_API));
+        if !(least..=most).contains(&version) {
+            let library = u32::from(abi::NETMAP_API);
+            return Err(Error::Version { library, kernel: version });
+        }
+        let tx = field(offset_of!(NetmapIf, ni_tx_rings))?;
+        let host_tx = field(offset_of!(NetmapIf, ni_host_tx_rings))?;
+        let rx = field(offset_of!(NetmapIf, ni_rx_rings))?;
+        if [tx, host_tx, rx].iter().any(|count| *count > MOST_RINGS) || rx == 0 {
+            return Err(broken(format!("{tx} TX, {host_tx} host TX and {rx} RX rings")));
+        }
+        let first = tx + host_tx;
+        let ring = |number: u32| {
+            let offsets = at + offset_of!(NetmapIf, ring_ofs);
+            let entry = offsets + number as usize * size_of::<i64>();
+            let word = words.word64(entry).ok_or_else(|| broken("netmap_if is cut off".into()))?;
+            let offset = word.load(Ordering::Acquire).cast_signed();
+            let start = isize::try_from(offset).ok().and_then(|by| at.checked_add_signed(by));
+            Ring::read(words, start, buf_size)
+        };
+        let rings = (first..first + rx).map(ring).collect::<Result<_>>()?;
+        Ok(Self { rings, extra_head: field(offset_of!(NetmapIf, ni_bufs_head))? })
+    }
+}
+
+/// An RX ring.
+#[derive(Debug)]
+pub(crate) struct Ring {
+    words: Words,
+    at: usize,
+    slots: u32,
+    /// The next slot to look at; published as `head`.
+    next: u32,
+    /// `tail` as last read.
+    tail: u32,
+}
+
+impl Ring {
+    fn read(words: &Words, start: Option<usize>, buf_size: usize) -> Result<Self> {
+        let at = start.filter(|at| at.is_multiple_of(8));
+        let at = at.ok_or_else(|| broken("a ring outside its memory".into()))?;
+        let field = |offset| load(words, at.checked_add(offset), "a ring");
+        let slots = field(offset_of!(NetmapRing, num_slots))?;
+        let size = field(offset_of!(NetmapRing, nr_buf_size))?;
+        let dir = field(offset_of!(NetmapRing, ringid))? >> 16;
+        let bytes = size_of::<NetmapRing>() + slots as usize * size_of::<NetmapSlot>();
+        let fits = at.checked_add(bytes).is_some_and(|end| end <= words.len());
+        if !(2..=MOST_SLOTS).contains(&slots) || !fits || dir != 1 || size as usize != buf_size {
+            let reason = format!("a ring of {slots} slots, direction {dir}, buffers of {size}");
+            return Err(broken(reason));
+        }
+        let mut ring = Self { words: words.clone(), at, slots, next: 0, tail: 0 };
+        ring.refresh()?;
+        Ok(ring)
+    }
+
+    /// Number of slots.
+    pub(crate) fn slots(&self) -> u32 {
+        self.slots
+    }
+
+    /// Looks at `head` and `tail` again: a window of slots begins.
+    pub(crate) fn refresh(&mut self) -> Result<()> {
+        let index = |offset, name: &str| {
+            let index = load(&self.words, Some(self.at + offset), "a ring")?;
+            let reason = || format!("{name} {index} of {} slots", self.slots);
+            (index < self.slots).then_some(index).ok_or_else(|| broken(reason()))
+        };
+        let head = index(offset_of!(NetmapRing, head), "head")?;
+        let tail = index(offset_of!(NetmapRing, tail), "tail")?;
+        (self.next, self.tail) = (head, tail);
+        Ok(())
+    }
+
+    /// Slots left in the window.
+    pub(crate) fn left(&self) -> u32 {
+        (self.tail + self.slots - self.next) % self.slots
+    }
+
+    /// The next slot's position and its two words.
+    pub(crate) fn peek(&self) -> Option<(u32, [u64; 2])> {
+        (self.left() != 0).then(|| {
+            let at = self.slot(self.next);
+            let word = |offset| self.words.word64(at + offset).expect("checked by `read`");
+            let [first, ptr] = [word(0), word(offset_of!(NetmapSlot, ptr))];
+            (self.next, [first.load(Ordering::Acquire), ptr.load(Ordering::Acquire)])
+        })
+    }
+
+    /// Leaves the slot behind.
+    pub(crate) fn advance(&mut self) {
+        self.next = (self.next + 1) % self.slots;
+    }
+
+    /// Puts buffer `index` into the slot at `position`.
+    pub(crate) fn put(&self, position: u32, index: u32) {
+        let flags = u64::from(abi::NS_BUF_CHANGED) << 48;
+        let word = self.words.word64(self.slot(position)).expect("checked by `read`");
+        word.store(u64::from(index) | flags, Ordering::Release);
+    }
+
+    /// Gives the slots before the next one back to the kernel, at its next sync.
+    pub(crate) fn publish(&self) {
+        for field in [offset_of!(NetmapRing, head), offset_of!(NetmapRing, cur)] {
+            let word = self.words.word32(self.at + field).expect("checked by `read`");
+            word.store(self.next, Ordering::Release);
+        }
+    }
+
+    fn slot(&self, position: u32) -> usize {
+        let slots = self.at + offset_of!(NetmapRing, slot);
+        slots + position as usize * size_of::<NetmapSlot>()
+    }
+}
+
+fn load(words: &Words, offset: Option<usize>, what: &str) -> Result<u32> {
+    let word = offset.and_then(|offset| words.word32(offset));
+    let word = word.ok_or_else(|| broken(format!("{what} outside its memory")))?;
+    Ok(word.load(Ordering::Acquire))
+}
+
+fn broken(reason: String) -> Error {
+    Error::Ring { reason }
+}

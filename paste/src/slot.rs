@@ -1,0 +1,162 @@
+//! Slot: one received packet in an RX ring, borrowed from its view.
+
+use std::{
+    ops::Range,
+    os::fd::{AsFd, AsRawFd, RawFd},
+};
+
+use crate::{
+    abi,
+    buf::{Buf, BufIndex, Buffers, Packet, RegionOffset},
+    map::Lease,
+    ring::Ring,
+};
+
+/// The descriptor number of a connection's socket, as slots carry it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnFd(pub(crate) RawFd);
+
+impl ConnFd {
+    /// The number of `socket`.
+    pub fn of(socket: impl AsFd) -> Self {
+        Self(socket.as_fd().as_raw_fd())
+    }
+
+    /// The number.
+    pub fn raw(self) -> RawFd {
+        self.0
+    }
+}
+
+/// The meaning of a slot's two words, checked against the buffers that exist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Content {
+    pub(crate) index: u32,
+    pub(crate) fd: ConnFd,
+    /// The payload's bytes in the buffer.
+    pub(crate) payload: Range<usize>,
+}
+
+impl Content {
+    /// Decodes what the other side wrote (the `PST_*` encoding of `paste_abi.h`), for `count`
+    /// buffers of `size` bytes.
+    pub(crate) fn decode(
+        [word, ptr]: [u64; 2],
+        count: u32,
+        size: usize,
+    ) -> std::result::Result<Self, String> {
+        let index = low32(word);
+        if index < BufIndex::FIRST || index >= count {
+            return Err(format!("buffer {index} of {count}"));
+        }
+        let field = |shift: u32, mask: u64| low32(ptr >> shift & mask);
+        let offset = field(0, abi::PST_OFFSET_MASK) as usize;
+        let headers = field(abi::PST_DOFF_SHIFT, abi::PST_DOFF_MASK) as usize;
+        let len = (low32(word >> 32) & 0xffff) as usize;
+        if len < headers || offset + len > size {
+            return Err(format!(
+                "buffer {index}: offset {offset}, payload from {headers} to {len}, size {size}"
+            ));
+        }
+        let fd = ConnFd(field(abi::PST_FD_SHIFT, abi::PST_FD_MASK).cast_signed());
+        Ok(Self { index, fd, payload: offset + headers..offset + len })
+    }
+}
+
+fn low32(word: u64) -> u32 {
+    u32::try_from(word & 0xffff_ffff).expect("masked")
+}
+
+/// A packet in the ring. Dropped: its buffer goes back to the kernel with the view's head.
+#[derive(Debug)]
+pub struct Slot<'a> {
+    pub(crate) ring: &'a Ring,
+    pub(crate) position: u32,
+    pub(crate) lease: Lease,
+    pub(crate) home: &'a Buffers,
+    pub(crate) content: Content,
+}
+
+impl Slot<'_> {
+    /// The connection that the payload belongs to.
+    pub fn fd(&self) -> ConnFd {
+        self.content.fd
+    }
+
+    /// The payload, in place. Within one connection slots are in stream order.
+    pub fn payload(&self) -> &[u8] {
+        &self.lease.bytes()[self.content.payload.clone()]
+    }
+
+    /// The peer ended its stream; nothing follows on this connection.
+    pub fn is_end_of_stream(&self) -> bool {
+        self.content.payload.is_empty()
+    }
+
+    /// Where the payload starts in the pool's file or device.
+    pub fn location(&self) -> RegionOffset {
+        self.home.location(self.index(), self.content.payload.start)
+    }
+
+    /// The buffer in the slot now.
+    pub fn index(&self) -> BufIndex {
+        BufIndex(self.content.index)
+    }
+
+    /// Takes the slot's buffer and leaves `spare` in its place.
+    ///
+    /// # Panics
+    /// If `spare` belongs to another pool.
+    pub fn swap(self, spare: Buf) -> Buf {
+        assert!(self.home.same(spare.home()), "the spare is of the port's own pool");
+        let lease = spare.into_lease();
+        self.ring.put(self.position, lease.index());
+        // From here on the slot names the spare, which the kernel owns once head has passed.
+        drop(lease);
+        self.home.adopt(self.lease)
+    }
+
+    /// `swap`, with the payload's range: what a log takes.
+    ///
+    /// # Panics
+    /// If `spare` belongs to another pool.
+    pub fn keep(self, spare: Buf) -> Packet {
+        let payload = self.content.payload.clone();
+        self.swap(spare).packet(payload).expect("decode checked the payload's range")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(index: u64, len: u64, offset: u64, fd: u64, headers: u64) -> [u64; 2] {
+        [index | len << 32 | 0xffff << 48, offset | fd << 8 | headers << 40 | 0x3fff << 50]
+    }
+
+    #[test]
+    fn the_fields_are_where_the_header_says() {
+        let content = Content::decode(words(7, 166, 56, 12, 66), 8, 2048).unwrap();
+        assert_eq!(content, Content { index: 7, fd: ConnFd(12), payload: 122..222 });
+        let end = Content::decode(words(2, 66, 0, 0x7fff_ffff, 66), 8, 2048).unwrap();
+        assert!(end.payload.is_empty());
+        assert_eq!(end.fd.raw(), i32::MAX);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let size = 2048;
+        for (slot, why) in [
+            (words(0, 66, 0, 4, 66), "buffer 0 is never lent"),
+            (words(1, 66, 0, 4, 66), "nor is buffer 1"),
+            (words(8, 66, 0, 4, 66), "eight buffers end at 7"),
+            (words(0xffff_ffff, 66, 0, 4, 66), "far outside"),
+            (words(2, 65, 0, 4, 66), "payload ends before it starts"),
+            (words(2, 2048, 1, 4, 66), "one byte too far"),
+            (words(2, 0xffff, 255, 4, 1023), "far too long"),
+        ] {
+            assert!(Content::decode(slot, 8, size).is_err(), "{why}");
+        }
+        assert!(Content::decode(words(2, 2047, 1, 4, 66), 8, size).is_ok());
+    }
+}
