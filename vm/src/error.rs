@@ -95,7 +95,8 @@ pub enum Failure {
     Timeout(Duration),
     /// QEMU did not start or died before the guest's agent spoke; its standard error.
     Start(String),
-    /// The agent refused or misunderstood; its words.
+    /// The guest is fine, but the agent could not do it (its words), or a program that had to
+    /// succeed did not (its end and output).
     Agent(String),
 }
 
@@ -108,7 +109,7 @@ impl fmt::Display for Failure {
             Failure::Lost(why) => write!(f, "lost VM ({why})"),
             Failure::Timeout(after) => write!(f, "timeout after {:.1} s", after.as_secs_f64()),
             Failure::Start(why) => write!(f, "QEMU did not start ({})", why.trim()),
-            Failure::Agent(why) => write!(f, "agent refused ({why})"),
+            Failure::Agent(why) => f.write_str(why),
         }
     }
 }

@@ -52,14 +52,14 @@ struct Seen {
     reboot: Option<String>,
     stopped: bool,
     stop_expected: bool,
-    lines: usize,
+    ran: bool,
 }
 
 impl Evidence {
     /// Takes a console line; says what it means if it is fatal.
     pub(crate) fn line(&self, line: &str) -> Option<Fatal> {
         let mut seen = self.lock();
-        seen.lines += 1;
+        seen.ran = true;
         let fatal = fatal(line)?;
         let place = match fatal {
             Fatal::Panic => &mut seen.panic,
@@ -90,9 +90,14 @@ impl Evidence {
         }
     }
 
-    /// Whether the console has said anything.
-    pub(crate) fn console_spoke(&self) -> bool {
-        self.lock().lines > 0
+    /// The agent has said hello.
+    pub(crate) fn greeted(&self) {
+        self.lock().ran = true;
+    }
+
+    /// Whether the guest has ever run: its console or its agent spoke.
+    pub(crate) fn guest_ran(&self) -> bool {
+        self.lock().ran
     }
 
     /// We are about to stop the guest ourselves.

@@ -72,6 +72,7 @@ fn greeting(
     let doing = "boot";
     match hello.recv_timeout(time) {
         Ok(Frame::Hello { proto: VERSION, kernel, boot_id }) => {
+            machine.greeted();
             let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
             Ok((text(kernel), text(boot_id)))
         }

@@ -98,6 +98,11 @@ impl Machine {
         reply.map_err(|why| self.refused("start QEMU", why))
     }
 
+    /// The agent has said hello: from now on a QEMU that ends is a lost VM.
+    pub(crate) fn greeted(&self) {
+        self.evidence.greeted();
+    }
+
     /// Executes a QMP command without arguments.
     pub(crate) fn execute(&self, command: &str) -> Result<Value> {
         let reply = self.qmp.execute(command, &Value::Null, Instant::now() + QEMU_TIME);
@@ -198,8 +203,7 @@ impl Machine {
         let lines: Vec<&str> = stderr.lines().collect();
         let tail = lines[lines.len().saturating_sub(5)..].join("; ");
         let text = format!("QEMU ended, {status}: {tail}");
-        // A kernel that has spoken once proves that QEMU had started.
-        if self.evidence.console_spoke() { Failure::Lost(text) } else { Failure::Start(text) }
+        if self.evidence.guest_ran() { Failure::Lost(text) } else { Failure::Start(text) }
     }
 
     fn refused(&self, doing: &str, why: NoReply) -> Error {
