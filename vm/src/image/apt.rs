@@ -8,10 +8,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Progress;
-use super::hash;
 use super::lock::{Lock, Package};
 use super::manifest::Manifest;
 use super::sources::{self, Source};
+use super::{cache, hash};
 use crate::error::{Error, Result};
 use crate::process::{Output, Program};
 use crate::setup::system::System;
@@ -102,10 +102,8 @@ impl Apt {
         debs: &Path,
         progress: Progress<'_>,
     ) -> Result<()> {
-        let place = tempfile::Builder::new()
-            .prefix(".fetch-")
-            .tempdir_in(debs)
-            .map_err(|e| Error::io("create folder in", debs, e))?;
+        cache::remove_leftovers(debs);
+        let place = cache::temporary(debs)?;
         let mut done = 0;
         for some in packages.chunks(AT_ONCE) {
             progress(&format!("fetching packages: {done} of {}", packages.len()));

@@ -151,10 +151,7 @@ impl Writer<'_> {
     ) -> Result<Entry> {
         let parent = self.cache.folder(kind)?;
         remove_leftovers(&parent);
-        let temporary = tempfile::Builder::new()
-            .prefix(TEMPORARY)
-            .tempdir_in(&parent)
-            .map_err(|e| Error::io("create folder in", &parent, e))?;
+        let temporary = temporary(&parent)?;
         let content = fill(temporary.path())?;
         let record = Record::of(temporary.path(), content)?;
         let text = serde_json::to_vec_pretty(&record).expect("a record is plain data");
@@ -172,10 +169,7 @@ fn settle(temporary: TempDir, parent: &Path, dir: &Path) -> Result<()> {
     nix::unistd::syncfs(&handle).map_err(|e| Error::io("sync", parent, e.into()))?;
     let mut aside = None;
     if dir.exists() {
-        let old = tempfile::Builder::new()
-            .prefix(TEMPORARY)
-            .tempdir_in(parent)
-            .map_err(|e| Error::io("create folder in", parent, e))?;
+        let old = self::temporary(parent)?;
         fs::rename(dir, old.path()).map_err(|e| Error::io("move aside", dir, e))?;
         aside = Some(old);
     }
@@ -186,10 +180,19 @@ fn settle(temporary: TempDir, parent: &Path, dir: &Path) -> Result<()> {
     handle.sync_all().map_err(|e| Error::io("sync", parent, e))
 }
 
+/// A folder that [`remove_leftovers`] removes if nobody else did.
+pub(super) fn temporary(parent: &Path) -> Result<TempDir> {
+    let mut builder = tempfile::Builder::new();
+    let made = builder.prefix(TEMPORARY).tempdir_in(parent);
+    made.map_err(|e| Error::io("create folder in", parent, e))
+}
+
 /// Removes what a killed build left. Only the holder of the lock writes, so nobody uses it.
-fn remove_leftovers(parent: &Path) {
+pub(super) fn remove_leftovers(parent: &Path) {
     let entries = fs::read_dir(parent).into_iter().flatten().flatten();
-    for entry in entries.filter(|e| e.file_name().as_encoded_bytes().starts_with(b".new-")) {
+    for entry in
+        entries.filter(|e| e.file_name().as_encoded_bytes().starts_with(TEMPORARY.as_bytes()))
+    {
         // A leftover that stays costs room, nothing else.
         let _ = fs::remove_dir_all(entry.path());
     }

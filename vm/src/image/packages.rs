@@ -16,7 +16,7 @@ pub(super) struct Packages<'a> {
     request: &'a Request,
     manifest: &'a Manifest,
     /// What the project's lock says.
-    pub(super) locked: Lock,
+    locked: Lock,
     /// Where a lock is remembered that had to be resolved anew for this manifest and lock.
     memory: PathBuf,
     apt_dir: PathBuf,
@@ -43,18 +43,25 @@ impl<'a> Packages<'a> {
         &self.debs
     }
 
-    /// The lock that an earlier build had to resolve in place of the project's.
-    pub(super) fn remembered(&self) -> Option<Lock> {
-        if self.request.locked { None } else { Lock::read(&self.memory).ok() }
+    /// The locks to look for: the project's, and what an earlier build had to resolve instead.
+    pub(super) fn candidates(&self) -> Vec<Lock> {
+        let remembered = Lock::read(&self.memory).ok().filter(|_| !self.request.locked);
+        [self.locked.clone()].into_iter().chain(remembered).collect()
+    }
+
+    /// Says where a lock differs from the project's.
+    pub(super) fn tell_changes(&self, lock: &Lock, progress: Progress<'_>) {
+        for change in changes(&self.locked, lock) {
+            progress(&format!("instead of the lock: {change}"));
+        }
     }
 
     /// Fetches what is missing and gives back the lock that was used: the project's, or one
     /// resolved anew if the mirror dropped some of it (which is said, and remembered).
     pub(super) fn fetch(&self, progress: Progress<'_>) -> Result<Lock> {
-        for lock in self.remembered().into_iter().chain([self.locked.clone()]) {
-            if self.missing(&lock).is_empty() {
-                return Ok(lock);
-            }
+        let complete = |lock: &Lock| self.missing(lock).is_empty();
+        if let Some(lock) = self.candidates().into_iter().find(complete) {
+            return Ok(lock);
         }
         let mirror = self.request.mirror.as_deref();
         let apt = Apt::open(&self.apt_dir, self.manifest, mirror, progress)?;
@@ -85,9 +92,7 @@ impl<'a> Packages<'a> {
         }
         progress(&format!("the mirror dropped {names}; resolving anew"));
         let lock = apt.resolve(self.manifest)?;
-        for change in changes(&self.locked, &lock) {
-            progress(&format!("instead of the lock: {change}"));
-        }
+        self.tell_changes(&lock, progress);
         Ok(lock)
     }
 

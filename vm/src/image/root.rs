@@ -1,6 +1,7 @@
 //! Root: the part of an image that does not depend on the agent.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use super::cache::{Cache, Content, Entry, Found, Writer};
@@ -20,7 +21,7 @@ const KIND: &str = "roots";
 /// Counts changes of this code that change what it makes of the same input.
 const RECIPE: &str = "1";
 /// Room that a build needs at most: packages, tree and squashfs together.
-const NEED_MIB: u64 = 700;
+const NEED_MIB: u64 = 600;
 
 /// The root of these packages with its key; built if the cache does not have it.
 pub(super) fn find_or_build(
@@ -31,31 +32,37 @@ pub(super) fn find_or_build(
 ) -> Result<(String, Entry)> {
     let tools = tools()?;
     let key = |lock: &Lock| key(manifest, lock, &tools);
-    let known = || {
-        let remembered = packages.remembered();
-        let locks = [Some(packages.locked.clone()), remembered].into_iter().flatten();
-        locks.map(|lock| key(&lock)).find_map(|key| match cache.find(KIND, &key) {
-            Found::Whole(entry) => Some((key, entry)),
-            _ => None,
+    let known = |progress: Progress<'_>| {
+        packages.candidates().into_iter().find_map(|lock| {
+            let key = key(&lock);
+            let Found::Whole(entry) = cache.find(KIND, &key) else { return None };
+            packages.tell_changes(&lock, progress);
+            Some((key, entry))
         })
     };
-    if let Some(found) = known() {
+    if let Some(found) = known(progress) {
         return Ok(found);
     }
     let writer = cache.lock(progress)?;
     // Another process may have built it while we waited.
-    if let Some(found) = known() {
+    if let Some(found) = known(progress) {
         return Ok(found);
     }
     check_room(packages.debs())?;
-    let lock = packages.fetch(progress)?;
-    let key = key(&lock);
-    if let Found::Damaged(why) = cache.find(KIND, &key) {
-        progress(&format!("damaged cache entry {KIND}/{key}: {why}; building it again"));
-    }
-    let entry = build(&writer, &key, &lock, packages.debs(), manifest, progress)
-        .map_err(|error| explain(error, packages.debs()))?;
-    Ok((key, entry))
+    let mut fetch_and_build = || {
+        let lock = packages.fetch(progress)?;
+        let key = key(&lock);
+        match cache.find(KIND, &key) {
+            Found::Whole(entry) => return Ok((key, entry)),
+            Found::Absent => {}
+            Found::Damaged(why) => {
+                progress(&format!("damaged cache entry {KIND}/{key}: {why}; building it again"));
+            }
+        }
+        let entry = build(&writer, &key, &lock, packages.debs(), manifest, progress)?;
+        Ok((key, entry))
+    };
+    fetch_and_build().map_err(|error| explain(error, packages.debs()))
 }
 
 fn build(
@@ -133,11 +140,16 @@ fn check_room(place: &Path) -> Result<()> {
     Err(Error::NoSpace { place: place.to_owned(), what, need_mib: NEED_MIB, free_mib })
 }
 
-/// A tool that ran out of room says so in its own words; ours name the place.
+/// Running out of room shows in many words; ours name the place.
 fn explain(error: Error, place: &Path) -> Error {
+    let full = match &error {
+        Error::Program { stderr, .. } => stderr.contains("No space left on device"),
+        Error::Io { source, .. } => source.kind() == io::ErrorKind::StorageFull,
+        _ => false,
+    };
     match free_mib(place) {
-        Ok(free_mib) if free_mib < 4 => {
-            let what = "building the image".to_owned();
+        Ok(free_mib) if full => {
+            let what = "building the image (it ran full, what was half-made is gone)".to_owned();
             Error::NoSpace { place: place.to_owned(), what, need_mib: NEED_MIB, free_mib }
         }
         _ => error,
