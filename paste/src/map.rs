@@ -210,7 +210,7 @@ impl Words {
         size: usize,
         count: u32,
     ) -> Option<(Self, Arc<Area>)> {
-        let len = size.checked_mul(usize::try_from(count).ok()?)?;
+        let len = size.checked_mul(count as usize)?;
         if boundary > self.len || len > self.len - boundary || size == 0 {
             return None;
         }

@@ -195,7 +195,7 @@ impl RxView<'_> {
         let Some(ring) = self.rings.iter_mut().find(|ring| ring.left() != 0) else {
             return Ok(None);
         };
-        let (position, words) = ring.peek().expect("a slot is left");
+        let (position, words) = ring.peek();
         let area = self.buffers.area();
         let content = Content::decode(words, area.count(), area.size());
         let wrong = |reason| Error::Ring { reason: format!("slot {position}: {reason}") };

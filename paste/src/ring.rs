@@ -108,14 +108,12 @@ impl Ring {
         (self.tail + self.slots - self.next) % self.slots
     }
 
-    /// The next slot's position and its two words.
-    pub(crate) fn peek(&self) -> Option<(u32, [u64; 2])> {
-        (self.left() != 0).then(|| {
-            let at = self.slot(self.next);
-            let word = |offset| self.words.word64(at + offset).expect("checked by `read`");
-            let [first, ptr] = [word(0), word(offset_of!(NetmapSlot, ptr))];
-            (self.next, [first.load(Ordering::Acquire), ptr.load(Ordering::Acquire)])
-        })
+    /// The next slot's position and its two words; they mean something if a slot is left.
+    pub(crate) fn peek(&self) -> (u32, [u64; 2]) {
+        let at = self.slot(self.next);
+        let word = |offset| self.words.word64(at + offset).expect("checked by `read`");
+        let [first, ptr] = [word(0), word(offset_of!(NetmapSlot, ptr))];
+        (self.next, [first.load(Ordering::Acquire), ptr.load(Ordering::Acquire)])
     }
 
     /// Leaves the slot behind.

@@ -27,7 +27,7 @@ mod raw {
     nix::ioctl_none!(nioc_rxsync, b'i', 149);
 }
 
-/// REGISTER with the options EXTMEM, KERNEL_RINGS and, if given, RESERVE.
+/// `REGISTER` with the options `EXTMEM`, `KERNEL_RINGS` and, if given, `RESERVE`.
 #[derive(Debug)]
 pub(crate) struct Register<'a> {
     /// Port name.
@@ -50,7 +50,7 @@ pub(crate) fn register(device: BorrowedFd<'_>, request: &mut Register<'_>) -> Re
     let mut reserve = abi::PasteOptReserve {
         nro_opt: option(abi::PASTE_REQ_OPT_RESERVE),
         bitmap: request.reserve.map_or(0, |words| address(words.as_ptr())),
-        bits: u64::from(request.area.count()),
+        bits: request.reserve.map_or(0, |words| reserve_bits(words, request.area.count())),
     };
     request.rings.nro_opt = option(abi::PASTE_REQ_OPT_KERNEL_RINGS);
     if request.reserve.is_some() {
@@ -157,6 +157,11 @@ fn refusal(
     let code = u32::try_from(errno as i32).unwrap_or(0);
     let option = statuses.iter().find(|(_, status)| *status == code).map(|(name, _)| *name);
     Error::Refused { request, what, option, source: errno.into() }
+}
+
+/// Valid bits of a bitmap: no more than there are buffers, and none behind the words.
+fn reserve_bits(words: &[u64], buffers: u32) -> u64 {
+    u64::from(buffers).min(words.len() as u64 * 64)
 }
 
 /// An address as the ABI carries it.

@@ -30,8 +30,8 @@ impl Batch {
     pub fn record(&mut self, parts: impl IntoIterator<Item = Packet>) {
         let before = self.packets.len();
         self.packets.extend(parts.into_iter().map(|packet| (packet, true)));
-        if self.packets.len() > before {
-            self.packets.last_mut().expect("just added").1 = false;
+        if let Some((_, more)) = self.packets[before..].last_mut() {
+            *more = false;
             self.records += 1;
         }
     }
@@ -104,7 +104,7 @@ impl Log {
         let published = self.store(&batch, &entries);
         if let Err(Failed { error, published }) = published {
             self.poisoned = true;
-            let batch = if published { self.abandon(batch) } else { batch };
+            let batch = if published { abandon(batch) } else { batch };
             return Err(Rejected { error, batch });
         }
         let leases = batch.packets.into_iter().map(|(packet, _)| packet.into_buf().into_lease());
@@ -163,12 +163,12 @@ impl Log {
         let published = region.publish(at, &bytes, &durable);
         published.map(drop).map_err(|error| Failed { error, published: true })
     }
+}
 
-    /// The media may or may not name these buffers: nobody gets them until recovery knows.
-    fn abandon(&self, batch: Batch) -> Batch {
-        batch.into_packets().for_each(|packet| packet.into_buf().into_lease().keep());
-        Batch::new()
-    }
+/// The media may or may not name these buffers: nobody gets them until recovery knows.
+fn abandon(batch: Batch) -> Batch {
+    batch.into_packets().for_each(|packet| packet.into_buf().into_lease().keep());
+    Batch::new()
 }
 
 /// What the media refused.

@@ -43,7 +43,7 @@ impl Area {
 
     /// Where byte 0 of buffer `index` lies in the mapping, i.e. in the pool's file.
     pub(crate) fn offset(&self, index: u32) -> usize {
-        self.start + usize::try_from(index).expect("64-bit") * self.size
+        self.start + index as usize * self.size
     }
 
     /// The address of the first buffer, as the kernel wants it.
@@ -67,7 +67,7 @@ impl Area {
     }
 
     fn bit(&self, index: u32) -> (&AtomicU64, u64) {
-        let word = usize::try_from(index / 64).expect("64-bit");
+        let word = (index / 64) as usize;
         (&self.leased[word], 1 << (index % 64))
     }
 }

@@ -18,6 +18,8 @@ pub(crate) const FORMAT: u32 = 1;
 /// Where the log area starts: behind the superblock's page.
 const LOG: u64 = PAGE as u64;
 const MAGIC: [u8; 8] = *b"PASTEPL\0";
+/// More cannot be numbered by a slot.
+const MOST_BUFFERS: u64 = 1 << 31;
 /// Huge pages: where buffers start in pools that can afford it.
 const HUGE: u64 = 2 << 20;
 
@@ -67,7 +69,10 @@ impl Geometry {
         let buffers_offset = (LOG + log).next_multiple_of(align);
         let room = size.saturating_sub(buffers_offset);
         let buffers = room / buf_size.bytes() as u64;
-        let buffers = u32::try_from(buffers).unwrap_or(u32::MAX);
+        // Whole pages of them: the kernel pins pages.
+        let per_page = PAGE as u64 / buf_size.bytes() as u64;
+        let buffers = buffers.min(MOST_BUFFERS) / per_page * per_page;
+        let buffers = u32::try_from(buffers).expect("at most MOST_BUFFERS");
         if log_entries == 0 || buffers <= BufIndex::FIRST {
             return Err(format!(
                 "{size} bytes, of which {log_entries} log entries leave room for {buffers} buffers"
@@ -222,6 +227,6 @@ mod tests {
     fn a_pool_needs_room() {
         assert!(Geometry::plan(PoolId(1), 8192, BufSize::B2048, 16).is_err());
         assert!(Geometry::plan(PoolId(1), 1 << 20, BufSize::B2048, 0).is_err());
-        assert!(Geometry::plan(PoolId(1), 12288 + 3 * 2048, BufSize::B2048, 16).is_ok());
+        assert!(Geometry::plan(PoolId(1), 12288 + 5 * 2048, BufSize::B2048, 16).is_ok());
     }
 }

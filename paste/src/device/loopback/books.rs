@@ -55,7 +55,7 @@ impl Books {
             return Err(fail(Errno::EINVAL));
         }
         let count = if wanted.slots == 0 { slots } else { wanted.slots };
-        let bytes = (RING + size_of::<NetmapRing>() + usize_of(count) * size_of::<NetmapSlot>())
+        let bytes = (RING + size_of::<NetmapRing>() + count as usize * size_of::<NetmapSlot>())
             .next_multiple_of(PAGE);
         let rings = Mapping::heap(bytes).map_err(Error::io("allocate", "the rings"))?;
         let mut books = Self {
@@ -69,11 +69,11 @@ impl Books {
         };
         let mut free: VecDeque<u32> = books.in_place(Place::Nic).collect();
         // The NIC needs as many buffers as the ring, or nothing could ever be swapped in.
-        if free.len() < 2 * usize_of(count) {
+        if free.len() < 2 * count as usize {
             return Err(fail(Errno::ENOMEM));
         }
-        books.slots = free.drain(..usize_of(count)).collect();
-        let extra = usize_of(wanted.extra).min(free.len() - usize_of(count));
+        books.slots = free.drain(..count as usize).collect();
+        let extra = (wanted.extra as usize).min(free.len() - count as usize);
         let extra: Vec<u32> = free.drain(..extra).collect();
         books.nic = free;
         books.write_interface(&extra)?;
@@ -106,7 +106,7 @@ impl Books {
     fn write_interface(&mut self, extra: &[u32]) -> Result<()> {
         let next = extra.iter().skip(1).copied().chain([0]);
         for (index, next) in extra.iter().zip(next) {
-            self.places[usize_of(*index)] = Place::User;
+            self.places[(*index) as usize] = Place::User;
             self.lease(*index)?.fill(0, &next.to_ne_bytes());
         }
         self.store(offset_of!(NetmapIf, ni_version), u32::from(abi::NETMAP_API));
@@ -118,8 +118,8 @@ impl Books {
 
     fn write_ring(&mut self) {
         for (slot, index) in (0..).zip(self.slots.clone()) {
-            self.places[usize_of(index)] = Place::Slot;
-            self.store64(self.slot(slot), u64::from(index));
+            self.places[index as usize] = Place::Slot;
+            self.store64(slot_at(slot), u64::from(index));
         }
         let size = u32::try_from(self.area.size()).expect("2048 or 4096");
         self.store(RING + offset_of!(NetmapRing, num_slots), self.count());
@@ -137,27 +137,27 @@ impl Books {
             return Err(broken(format!("head {head} is outside {}..={}", self.head, self.tail)));
         }
         while self.head != head {
-            let word = self.load64(self.slot(self.head));
+            let word = self.load64(slot_at(self.head));
             self.take_back_slot(word)?;
-            self.store64(self.slot(self.head), u64::from(self.slots[usize_of(self.head)]));
+            self.store64(slot_at(self.head), u64::from(self.slots[self.head as usize]));
             self.head = (self.head + 1) % self.count();
         }
         Ok(())
     }
 
     fn take_back_slot(&mut self, word: u64) -> Result<()> {
-        let before = self.slots[usize_of(self.head)];
+        let before = self.slots[self.head as usize];
         let now = u32::try_from(word & 0xffff_ffff).expect("masked");
         if now == before {
             return Ok(());
         }
-        let at = self.places.get(usize_of(now)).copied().unwrap_or(Place::Never);
+        let at = self.places.get(now as usize).copied().unwrap_or(Place::Never);
         if at != Place::User || (word >> 48) & u64::from(abi::NS_BUF_CHANGED) == 0 {
             return Err(broken(format!("slot {} brings buffer {now}: {at:?}", self.head)));
         }
-        self.places[usize_of(before)] = Place::User;
-        self.places[usize_of(now)] = Place::Slot;
-        self.slots[usize_of(self.head)] = now;
+        self.places[before as usize] = Place::User;
+        self.places[now as usize] = Place::Slot;
+        self.slots[self.head as usize] = now;
         Ok(())
     }
 
@@ -168,14 +168,14 @@ impl Books {
             let index = self.nic.pop_front().expect("the NIC has as many buffers as the ring");
             let start = usize::from(segment.offset) + usize::from(segment.headers);
             self.lease(index)?.fill(start, &segment.payload);
-            let slot = usize_of(self.tail);
+            let slot = self.tail as usize;
             self.nic.push_back(self.slots[slot]);
-            self.places[usize_of(self.slots[slot])] = Place::Nic;
-            self.places[usize_of(index)] = Place::Slot;
+            self.places[self.slots[slot] as usize] = Place::Nic;
+            self.places[index as usize] = Place::Slot;
             self.slots[slot] = index;
             let (word, ptr) = encode(index, &segment);
-            self.store64(self.slot(self.tail), word);
-            self.store64(self.slot(self.tail) + offset_of!(NetmapSlot, ptr), ptr);
+            self.store64(slot_at(self.tail), word);
+            self.store64(slot_at(self.tail) + offset_of!(NetmapSlot, ptr), ptr);
             self.tail = (self.tail + 1) % self.count();
         }
         self.store(RING + offset_of!(NetmapRing, tail), self.tail);
@@ -194,10 +194,6 @@ impl Books {
 
     fn distance(&self, from: u32, to: u32) -> u32 {
         (to + self.count() - from) % self.count()
-    }
-
-    fn slot(&self, slot: u32) -> usize {
-        RING + offset_of!(NetmapRing, slot) + usize_of(slot) * size_of::<NetmapSlot>()
     }
 
     fn load(&self, offset: usize) -> u32 {
@@ -220,7 +216,7 @@ impl Books {
 /// Everything that is neither lent never nor reserved starts with the NIC.
 fn places(wanted: &Wanted<'_>) -> Vec<Place> {
     let place = |index: u32| {
-        let word = wanted.reserve.get(usize_of(index / 64)).copied().unwrap_or(0);
+        let word = wanted.reserve.get((index / 64) as usize).copied().unwrap_or(0);
         match (index, word >> (index % 64) & 1) {
             (0 | 1, _) => Place::Never,
             (_, 1) => Place::User,
@@ -239,10 +235,11 @@ fn encode(index: u32, segment: &Segment) -> (u64, u64) {
     (u64::from(index) | (len as u64 & 0xffff) << 32, ptr)
 }
 
-fn broken(reason: String) -> Error {
-    Error::Ring { reason }
+/// Where slot `slot` lies in ring memory, bytes.
+fn slot_at(slot: u32) -> usize {
+    RING + offset_of!(NetmapRing, slot) + slot as usize * size_of::<NetmapSlot>()
 }
 
-fn usize_of(number: u32) -> usize {
-    usize::try_from(number).expect("a 64-bit machine")
+fn broken(reason: String) -> Error {
+    Error::Ring { reason }
 }
