@@ -239,6 +239,8 @@ static int change_pool(struct paste_os_nic *nic, struct paste_pool *pool, bool z
 
 	if (nic->gone)
 		return -ENODEV;
+	if (pool && nic->pool != nic->plain)
+		return -EBUSY;
 	if (!pool)
 		pool = nic->plain;
 	if (nic->dev->mtu > paste_nic_max_mtu(nic, pool))

@@ -20,7 +20,10 @@ struct paste_os_nic *paste_nic_find(struct net *net, const char *name);
 struct net_device *paste_nic_netdev(const struct paste_os_nic *nic);
 /* RX buffers come from pool from now on (NULL: the NIC's own plain pool again). Resets the device,
  * sleeps. When it returns, no buffer of the former pool is in the device. Takes and drops pool
- * references itself. zerocopy: whether frames of registered flows are lent to the stack in place. */
+ * references itself. zerocopy: whether frames of registered flows are lent to the stack in place.
+ * Negative errno, and the NIC is where it was: -ENODEV unplugged, -EBUSY in another port's pool,
+ * -EMSGSIZE the NIC's MTU needs larger buffers. Another one: the device did not start again; the
+ * former pool is out of it all the same, and the next call tries again. */
 int paste_nic_set_pool(struct paste_os_nic *nic, struct paste_pool *pool, bool zerocopy);
 /* Buffers came back to the pool: post what the RX vring lacks. Any context. */
 void paste_nic_refill(struct paste_os_nic *nic);
