@@ -10,8 +10,11 @@ use std::fs;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::Duration;
 
+use crate::command::Command;
 use crate::error::{Error, Result};
+use crate::guest::Guest;
 use crate::image::cache::{Cache, Content, Entry};
 use crate::image::{self, Image, Progress, hash, tree};
 use source::SourceFile;
@@ -66,7 +69,8 @@ fn fill(module: &Module<'_>, image: &Image, sources: &[SourceFile], dir: &Path) 
         fs::write(&path, &file.content).map_err(|e| Error::io("write", &path, e))?;
     }
     enter(&image.tree)?;
-    let argv = make(module, &image.release);
+    let jobs = thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
+    let argv = make(module, &image.release, jobs);
     let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
     let output = tree::program(&image.tree, Some(&work), &argv).run()?;
     if !output.status.success() {
@@ -86,6 +90,29 @@ fn fill(module: &Module<'_>, image: &Image, sources: &[SourceFile], dir: &Path) 
     Ok(Content { files: vec![name, LOG.to_owned()], ..Content::default() })
 }
 
+/// Builds a module in a running guest, by the guest's own compiler; gives back the bytes of
+/// `NAME.ko`, which also stays in the guest, at [`path_in_guest`].
+///
+/// # Errors
+/// [`Error::Guest`] with the compiler's words, or if the guest does not survive it.
+pub fn build_in_guest(module: &Module<'_>, guest: &Guest, timeout: Duration) -> Result<Vec<u8>> {
+    let sources = source::read(module)?;
+    guest.run_ok(&Command::shell(format!("rm -rf /{0}/* /{0}/.[!.]*", tree::WORK)))?;
+    for file in &sources {
+        guest.put(&file.content, Path::new("/").join(tree::WORK).join(&file.path), 0o644)?;
+    }
+    let argv = make(module, guest.kernel(), NonZero::<usize>::MIN);
+    let command = Command::new(&argv[0]).args(&argv[1..]).env("LC_ALL", "C").env("HOME", "/root");
+    guest.run_ok(&command.timeout(timeout))?;
+    guest.get(path_in_guest(module))
+}
+
+/// Where [`build_in_guest`] leaves the module.
+pub fn path_in_guest(module: &Module<'_>) -> PathBuf {
+    let folder = Path::new("/").join(tree::WORK).join(module.build_in);
+    folder.join(format!("{}.ko", module.name))
+}
+
 /// Checks that we may run programs of the tree at all, so that a refusal is not taken for a
 /// compiler's error.
 fn enter(tree: &Path) -> Result<()> {
@@ -98,8 +125,7 @@ fn enter(tree: &Path) -> Result<()> {
 }
 
 /// The make command; the same on host and guest.
-fn make(module: &Module<'_>, release: &str) -> Vec<String> {
-    let jobs = thread::available_parallelism().map_or(1, NonZero::get);
+fn make(module: &Module<'_>, release: &str, jobs: NonZero<usize>) -> Vec<String> {
     let mut argv = vec![
         "make".to_owned(),
         format!("-j{jobs}"),
