@@ -1,0 +1,7 @@
+//! Ports: what frames come from and go to.
+
+pub(crate) mod host_port;
+mod ping;
+mod tcp_end;
+pub(crate) mod vhost_port;
+mod wire;
