@@ -35,7 +35,7 @@ pub(crate) struct TestArgs {
     /// The number that fixes every choice; a new one is drawn without it.
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
-    /// Hold the guest of a failed case until Enter is pressed, and keep its NVDIMM.
+    /// Keep the NVDIMM of a failed case beside its other files.
     #[arg(long)]
     pub(crate) keep_on_fail: bool,
     /// End the whole run after so many seconds.
@@ -67,6 +67,16 @@ pub(crate) enum Accel {
     Auto,
     Kvm,
     Tcg,
+}
+
+impl From<Accel> for Option<vm::accel::Accel> {
+    fn from(accel: Accel) -> Self {
+        match accel {
+            Accel::Auto => None,
+            Accel::Kvm => Some(vm::accel::Accel::Kvm),
+            Accel::Tcg => Some(vm::accel::Accel::Tcg),
+        }
+    }
 }
 
 impl std::fmt::Display for Accel {

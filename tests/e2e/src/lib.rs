@@ -3,21 +3,25 @@
 //!
 //! ```text
 //! runner --plays--> case --given a--> rig --from the--> world (image, modules, programs)
-//!                     |
+//!                     |                |
+//!                     |              bench: a booted guest, its NIC and its NVDIMM
 //!                   oracle: a pure judge of what the case saw
 //! ```
 
 #![forbid(unsafe_code)]
 
+mod bench;
 pub mod case;
-pub mod cases;
+mod cases;
 mod cpu;
-pub mod oracle;
+mod deploy;
+mod oracle;
 pub mod outcome;
-pub mod rig;
+mod part;
+mod rig;
 pub mod runner;
-pub mod seed;
-pub mod stream;
+mod seed;
+mod stream;
 pub mod world;
 
 pub use case::Case;

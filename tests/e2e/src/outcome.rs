@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
+use vm::Failure;
 
 /// How a case ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,7 +126,30 @@ pub fn judge(result: anyhow::Result<()>) -> (Outcome, Cause) {
     if error.chain().any(<dyn Error>::is::<TimedOut>) {
         return (Outcome::Fail(why), Cause::Timeout);
     }
-    (Outcome::Fail(why), Cause::Verdict)
+    let of_guest = error.chain().find_map(|cause| cause.downcast_ref::<vm::Error>());
+    match of_guest {
+        Some(vm::Error::Guest(error)) => judge_guest(&error.failure, first_line(&why)),
+        Some(_) => (Outcome::Fail(why), Cause::Host),
+        None => (Outcome::Fail(why), Cause::Verdict),
+    }
+}
+
+/// What a guest's failure means for the case.
+fn judge_guest(failure: &Failure, why: String) -> (Outcome, Cause) {
+    match failure {
+        Failure::Lost(_) => (Outcome::LostVm(why), Cause::GuestDied),
+        Failure::Panicked(_) | Failure::Rebooted(_) | Failure::Hung(_) => {
+            (Outcome::Fail(why), Cause::GuestDied)
+        }
+        Failure::Timeout(_) => (Outcome::Fail(why), Cause::Timeout),
+        Failure::Start(_) => (Outcome::Fail(why), Cause::Host),
+        Failure::Agent(_) => (Outcome::Fail(why), Cause::Verdict),
+    }
+}
+
+/// A guest's error goes on with its console, which reports show elsewhere.
+fn first_line(why: &str) -> String {
+    why.lines().next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -143,6 +167,21 @@ mod tests {
         assert_eq!(skip, (Outcome::Skip("needs KVM".into()), Cause::Nothing));
         let lost = judge(Err(anyhow::Error::from(Lost("QEMU ended".into())).context("boot")));
         assert_eq!(lost, (Outcome::LostVm("boot: QEMU ended".into()), Cause::GuestDied));
+    }
+
+    #[test]
+    fn a_guests_failure_is_told_without_its_console() {
+        let by = |failure| {
+            let (guest, doing) = ("debian-12".to_owned(), "run true".to_owned());
+            let console = "last words\n".to_owned();
+            let error = vm::GuestError { guest, doing, failure, console };
+            judge(Err(vm::Error::Guest(Box::new(error)).into()))
+        };
+        let (panic, cause) = by(Failure::Panicked("Oops".into()));
+        assert_eq!(panic, Outcome::Fail("debian-12: run true: guest panicked (Oops)".into()));
+        assert_eq!(cause, Cause::GuestDied);
+        let (lost, _) = by(Failure::Lost("QEMU ended".into()));
+        assert_eq!(lost, Outcome::LostVm("debian-12: run true: lost VM (QEMU ended)".into()));
     }
 
     #[test]

@@ -2,17 +2,43 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
+use vm::nvdimm::Mode;
+use vm::vnet::{Config, HostAddress, Vnet};
+use vm::{Mac, Mib, Nic, Nvdimm, Spec};
+
+use crate::bench::{Bench, HOST_ADDRESS, Medium, PREFIX_LEN};
 use crate::case::Case;
-use crate::outcome::{Figures, TimedOut};
+use crate::outcome::{CaseResult, Figures, TimedOut};
 use crate::runner::Message;
 use crate::seed::Seed;
 use crate::world::World;
 
 /// How many lines of a console a failure shows.
-const CONSOLE_LINES: usize = 20;
+const CONSOLE_LINES: usize = 40;
+
+/// What a case wants plugged into its guest, beside a NIC.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Needs {
+    nvdimm: Option<(Mib, Mode)>,
+}
+
+impl Needs {
+    /// An NVDIMM of this size, as `/dev/dax0.0`.
+    #[must_use]
+    pub fn devdax(size: Mib) -> Self {
+        Self { nvdimm: Some((size, Mode::Devdax)) }
+    }
+
+    /// An NVDIMM of this size, as `/dev/pmem0`.
+    #[must_use]
+    pub fn fsdax(size: Mib) -> Self {
+        Self { nvdimm: Some((size, Mode::Fsdax)) }
+    }
+}
 
 /// What a case is given.
 #[derive(Debug)]
@@ -20,6 +46,7 @@ pub struct Rig {
     case: Case,
     world: Arc<World>,
     dir: PathBuf,
+    sockets: tempfile::TempDir,
     seed: Seed,
     events: Sender<Message>,
     deadline: Instant,
@@ -28,10 +55,20 @@ pub struct Rig {
 
 impl Rig {
     /// The rig of one case; its folder is made when something is put there.
-    pub fn new(case: &Case, world: Arc<World>, seed: Seed, events: Sender<Message>) -> Self {
+    ///
+    /// # Errors
+    /// The host has no place for sockets.
+    pub fn new(
+        case: &Case,
+        world: Arc<World>,
+        seed: Seed,
+        events: Sender<Message>,
+    ) -> anyhow::Result<Self> {
         let dir = world.case_dir(case.name);
         let deadline = Instant::now() + case.limit;
-        Self { case: *case, world, dir, seed, events, deadline, figures: Figures::new() }
+        let figures = Figures::new();
+        let sockets = tempfile::tempdir().context("create a folder for sockets")?;
+        Ok(Self { case: *case, world, dir, sockets, seed, events, deadline, figures })
     }
 
     /// Where the case leaves its files.
@@ -60,6 +97,57 @@ impl Rig {
         let _ = self.events.send(Message::Step(what.into()));
     }
 
+    /// Boots a guest with a NIC whose other end is the host's, and what else the case needs.
+    ///
+    /// # Errors
+    /// The host lacks something, or the guest does not come up.
+    pub fn boot(&self, needs: Needs) -> anyhow::Result<Bench> {
+        self.step("boot the guest");
+        let base = self.world.base()?;
+        let dir = self.dir.join("guest");
+        std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
+        let vnet = self.network()?;
+        let mut spec = Spec::new(self.case.guest, &base.image, &dir).accel(base.accel);
+        spec = spec.qemu(&base.qemu.path).pvpanic();
+        spec = spec.nic(Nic::VhostUser { socket: self.socket(), mac: Mac::local(2) });
+        let mut medium = None;
+        if let Some((size, mode)) = needs.nvdimm {
+            let nvdimm = Nvdimm::create(self.nvdimm(), size, mode).context("create the NVDIMM")?;
+            medium = Some(Medium::open(nvdimm.path(), nvdimm.data_offset())?);
+            spec = spec.nvdimm(nvdimm);
+        }
+        let program = std::fs::read(&base.programs.cases).context("read the guest half")?;
+        let guest = spec.boot().context("boot")?;
+        Bench::equip(guest, vnet, medium, program, self.deadline)
+    }
+
+    fn network(&self) -> anyhow::Result<Vnet> {
+        let mac = Mac::local(1).bytes();
+        let host = HostAddress { ip: HOST_ADDRESS, prefix_len: PREFIX_LEN, mac };
+        Vnet::start(Config::new(self.socket(), host)).context("start the network")
+    }
+
+    /// In a folder with a short name: the path of a socket has at most 107 bytes.
+    fn socket(&self) -> PathBuf {
+        self.sockets.path().join("nic")
+    }
+
+    /// The kernel module, built on the host with these flags, or found built.
+    ///
+    /// # Errors
+    /// The compiler's.
+    pub fn module(&self, flags: &[&str]) -> anyhow::Result<PathBuf> {
+        self.step("build the kernel module");
+        self.world.module(flags, &mut |line| self.step(line))
+    }
+
+    /// Plays a case inside this one; its files lie beside this one's.
+    pub fn play(&self, inner: &Case) -> CaseResult {
+        self.step(format!("play {}", inner.name));
+        let (nobody, _) = channel();
+        crate::runner::play(inner, &self.world, self.seed, &nobody)
+    }
+
     /// Reports a figure under one of the names that the README lists.
     pub fn figure(&mut self, name: &'static str, value: f64) {
         self.figures.insert(name, value);
@@ -80,12 +168,18 @@ impl Rig {
         console_tail(&self.dir)
     }
 
-    /// Holds a failed case's guest while the user looks at it, if asked to.
-    pub fn hold(&mut self) {}
-
-    /// Ends the case: guests die, large files go unless the case failed and they are to be kept.
-    pub fn close(self, _passed: bool) -> Figures {
+    /// Ends the case: large files go, unless it failed and they are to be kept.
+    pub fn close(self, passed: bool) -> Figures {
+        if passed || !self.world.options().keep_on_fail {
+            // A file that is gone already, or never was, is as good as removed.
+            let _ = std::fs::remove_file(self.nvdimm());
+        }
         self.figures
+    }
+
+    /// The file of the case's NVDIMM.
+    pub fn nvdimm(&self) -> PathBuf {
+        self.dir.join("nvdimm")
     }
 
     /// The world that the case lives in.

@@ -115,13 +115,15 @@ pub fn run(
 /// Plays one case to its result; a panic of the case is a failure like any other.
 pub fn play(case: &Case, world: &Arc<World>, seed: Seed, events: &Sender<Message>) -> CaseResult {
     let (began, cpu_before) = (Instant::now(), cpu_time());
-    let mut rig = Rig::new(case, Arc::clone(world), seed, events.clone());
+    let mut rig = match Rig::new(case, Arc::clone(world), seed, events.clone()) {
+        Ok(rig) => rig,
+        Err(error) => return blank(case, judge(Err(error))),
+    };
     let played = catch_unwind(AssertUnwindSafe(|| (case.run)(&mut rig)));
     let judged = judge(played.unwrap_or_else(|panic| Err(anyhow!(said_by(&*panic)))));
     let mut result = blank(case, judged);
     if result.outcome.is_failure() {
         result.console = rig.console_tail();
-        rig.hold();
     }
     rig.dir().clone_into(&mut result.artefacts);
     result.figures = rig.close(!result.outcome.is_failure());

@@ -7,21 +7,21 @@
 use crate::seed::Seed;
 
 /// Length of a needle in bytes.
-pub const NEEDLE: usize = 32;
+pub(crate) const NEEDLE: usize = 32;
 
 /// Length of the tag that all needles of a run begin with.
-pub const TAG: usize = 8;
+pub(crate) const TAG: usize = 8;
 
 /// The bytes that one connection carries.
 #[derive(Clone, Debug)]
-pub struct Stream {
+pub(crate) struct Stream {
     bytes: Vec<u8>,
 }
 
 impl Stream {
     /// A stream of `len` bytes (a multiple of [`NEEDLE`]); `number` tells the streams of a run
     /// apart.
-    pub fn new(seed: Seed, number: u64, len: usize) -> Self {
+    pub(crate) fn new(seed: Seed, number: u64, len: usize) -> Self {
         let tag = tag(seed);
         let own = seed.part(1 + number);
         let needle = |index: usize| {
@@ -32,18 +32,18 @@ impl Stream {
     }
 
     /// All bytes in order.
-    pub fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
     /// The needle at a position that is a multiple of [`NEEDLE`].
-    pub fn needle(&self, position: usize) -> Option<&[u8]> {
+    pub(crate) fn needle(&self, position: usize) -> Option<&[u8]> {
         self.bytes.get(position..position + NEEDLE)
     }
 }
 
 /// What all needles of a run begin with.
-pub fn tag(seed: Seed) -> [u8; TAG] {
+pub(crate) fn tag(seed: Seed) -> [u8; TAG] {
     let bytes = seed.part(0).bytes(TAG);
     bytes.try_into().expect("as many bytes as asked for")
 }

@@ -1,13 +1,22 @@
 //! World: what all cases of a run share: where things lie, the image, the programs, the modules.
 
-use std::path::PathBuf;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use vm::accel::Accel;
+use vm::host::Qemu;
+use vm::image::Image;
+use vm::module::Module;
+
+use crate::deploy::{self, Programs};
 
 /// What all cases of a run share.
 #[derive(Debug)]
 pub struct World {
     options: Options,
+    base: OnceLock<Base>,
     /// Whether the run was cut short, and a way to wait for that.
     cut_short: (Mutex<bool>, Condvar),
 }
@@ -19,14 +28,79 @@ pub struct Options {
     pub root: PathBuf,
     /// Where this run, and no other, leaves its files.
     pub run_dir: PathBuf,
-    /// Whether a failed case holds its guest and keeps large files.
+    /// Where images, packages and modules are kept between runs.
+    pub cache: PathBuf,
+    /// The cargo that builds the guest programs.
+    pub cargo: PathBuf,
+    /// The QEMU to use.
+    pub qemu: PathBuf,
+    /// What is to execute the guests; None: whatever works.
+    pub accel: Option<Accel>,
+    /// A Debian mirror, if the system's own sources are not to be used.
+    pub debian_mirror: Option<String>,
+    /// Whether a failed case keeps its large files.
     pub keep_on_fail: bool,
+}
+
+/// What every guest is made of.
+#[derive(Debug)]
+pub struct Base {
+    /// What guests boot.
+    pub image: Image,
+    /// What runs in them.
+    pub programs: Programs,
+    /// What runs them.
+    pub qemu: Qemu,
+    /// How.
+    pub accel: Accel,
 }
 
 impl World {
     /// A world in which nothing is built yet.
     pub fn new(options: Options) -> Self {
-        Self { options, cut_short: (Mutex::new(false), Condvar::new()) }
+        let cut_short = (Mutex::new(false), Condvar::new());
+        Self { options, base: OnceLock::new(), cut_short }
+    }
+
+    /// Builds what every guest is made of, or finds it built.
+    ///
+    /// # Errors
+    /// What the host lacks, or why a build failed.
+    pub fn prepare(&self, image: &str, tell: &mut dyn FnMut(&str)) -> anyhow::Result<()> {
+        let Options { root, cache, cargo, qemu, debian_mirror, .. } = &self.options;
+        let qemu = vm::host::qemu(qemu).context("look at QEMU")?;
+        tell("build the guest programs");
+        let programs = deploy::build(cargo, root)?;
+        let request = vm::image::Request {
+            manifest: root.join("images").join(image).with_extension("toml"),
+            agent: programs.agent.clone(),
+            cache: cache.clone(),
+            mirror: debian_mirror.clone(),
+            locked: false,
+        };
+        let image = vm::image::build(&request, tell).with_context(|| format!("build {image}"))?;
+        let accel = self.options.accel.unwrap_or_default();
+        let base = Base { image, programs, qemu, accel };
+        self.base.set(base).map_err(|_| anyhow!("the world is prepared once"))
+    }
+
+    /// What every guest is made of.
+    ///
+    /// # Errors
+    /// The world was not prepared.
+    pub fn base(&self) -> anyhow::Result<&Base> {
+        self.base.get().context("prepare the world before a guest")
+    }
+
+    /// The kernel module, built on the host with these flags, or found built.
+    ///
+    /// # Errors
+    /// The compiler's.
+    pub fn module(&self, flags: &[&str], tell: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
+        let sources = self.options.root.join("kernel");
+        let module = module(&sources, flags);
+        vm::module::build_on_host(&module, &self.base()?.image, &self.options.cache, tell)
+            .context("build the kernel module")
     }
 
     /// How the run is set up.
@@ -52,5 +126,16 @@ impl World {
     /// Where a case leaves its files.
     pub fn case_dir(&self, case: &str) -> PathBuf {
         self.options.run_dir.join(case.replace("::", "-"))
+    }
+}
+
+/// The kernel extension as a module that is built from `sources` with these flags.
+pub fn module<'a>(sources: &'a Path, flags: &'a [&'a str]) -> Module<'a> {
+    Module {
+        name: "paste",
+        dir: sources,
+        folders: &["include", "core", "linux"],
+        build_in: "linux",
+        flags,
     }
 }

@@ -25,7 +25,13 @@ pub(crate) fn run(args: &TestArgs) -> anyhow::Result<Exit> {
     report::check_writable(args.junit.iter().chain(&args.json))?;
     let seed = Seed(args.seed.unwrap_or_else(fresh_seed));
     let world = Arc::new(World::new(options(args)?));
-    let head = Head { seed: seed.0, accel: "none".into(), qemu: "none".into() };
+    let mut head = Head { seed: seed.0, accel: "none".into(), qemu: "none".into() };
+    if let Some(case) = cases.iter().find(|case| case.needs_guest()) {
+        world.prepare(case.guest, &mut |line| println!("{line}"))?;
+        let base = world.base()?;
+        head.accel = base.accel.to_string();
+        head.qemu = base.qemu.version.to_string();
+    }
     play(args, &world, cases, &head)
 }
 
@@ -60,8 +66,16 @@ fn list() {
 
 fn options(args: &TestArgs) -> anyhow::Result<Options> {
     let root = env::project_root()?;
-    let run_dir = run_dir(&root);
-    Ok(Options { root, run_dir, keep_on_fail: args.keep_on_fail })
+    Ok(Options {
+        run_dir: run_dir(&root),
+        root,
+        cache: env::cache_dir()?,
+        cargo: env::cargo(),
+        qemu: args.host.qemu.clone().unwrap_or_else(|| vm::host::QEMU.into()),
+        accel: args.host.accel.into(),
+        debian_mirror: args.host.debian_mirror.clone(),
+        keep_on_fail: args.keep_on_fail,
+    })
 }
 
 /// A folder that no other run uses: time and process id name it.

@@ -96,6 +96,7 @@ fn finish_line(running: &str, result: &CaseResult) -> String {
 fn failure(result: &CaseResult, rerun_options: &str) -> String {
     let mut text = format!("--- {} on {}\n", result.name, result.guest);
     let mut line = |head: &str, rest: &str| {
+        let rest = rest.replace('\n', "\n            ");
         let _ = writeln!(text, "  {head:<9} {rest}");
     };
     line(result.outcome.name(), result.outcome.reason());

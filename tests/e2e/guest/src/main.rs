@@ -1,2 +1,42 @@
-//! placeholder
-fn main() {}
+//! Main: the guest half of the cases, one subcommand per case by the case's name.
+//!
+//! What a case's host half must know goes to standard output as JSON, one object a line. The
+//! program ends when it has done its part or when its standard input ends.
+
+#![forbid(unsafe_code)]
+
+mod nic;
+mod persistence;
+mod rig;
+mod tell;
+mod zero_copy;
+
+use anyhow::{Context, bail};
+
+fn main() -> anyhow::Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let (case, rest) = args.split_first().context("name a case")?;
+    let played = match (*case, rest) {
+        ("rig::hangs", []) => rig::hangs(),
+        ("rig::panics", []) => rig::panics(),
+        ("rig::reboots", []) => rig::reboots(),
+        ("nic::ordinary", [port]) => nic::echo(number(port)?),
+        ("zero_copy::socket_control", [port, len]) => {
+            zero_copy::hold_in_socket(number(port)?, number(len)?)
+        }
+        ("zero_copy::receive", [pool, port, connections, bytes]) => {
+            zero_copy::hold_in_slots(pool, number(port)?, number(connections)?, number(bytes)?)
+        }
+        ("persistence::recover", [pool]) => persistence::recover(pool),
+        ("persistence::log", [pool, port, fault]) => {
+            persistence::serve(pool, number(port)?, fault.parse()?)
+        }
+        _ => bail!("no such case, or wrong arguments for it"),
+    };
+    played.with_context(|| format!("play {case}"))
+}
+
+fn number<N: std::str::FromStr>(text: &str) -> anyhow::Result<N> {
+    text.parse().map_err(|_| anyhow::anyhow!("{text:?} is not a fitting number"))
+}

@@ -1,13 +1,22 @@
 //! Cases: the suite in the order in which it runs.
 
-pub mod inner;
+mod inner;
+mod nic;
+mod rig_self;
 
 use std::time::Duration;
 
 use crate::case::Case;
 
 /// Every case that `test all` runs, in order.
-pub const CASES: &[Case] = &[];
+pub const CASES: &[Case] = &[
+    Case::new("rig::reports_failure", rig_self::reports_failure),
+    Case::new("rig::reports_hang", rig_self::reports_hang),
+    Case::new("rig::reports_panic", rig_self::reports_panic),
+    Case::new("rig::reports_reboot", rig_self::reports_reboot),
+    Case::new("rig::reports_lost_vm", rig_self::reports_lost_vm),
+    Case::new("nic::ordinary", nic::ordinary),
+];
 
 /// Cases that are chosen by their whole name only: they end badly on purpose, so that the rig's
 /// own cases and the tests of the exit codes can see how that is reported.

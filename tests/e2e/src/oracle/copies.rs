@@ -10,37 +10,37 @@ use crate::stream::{NEEDLE, Stream, TAG};
 
 /// A part of a stream that the backend wrote into guest memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Placed {
+pub(crate) struct Placed {
     /// Number of the connection.
-    pub stream: usize,
+    pub(crate) stream: usize,
     /// Position of its first byte in the stream.
-    pub position: usize,
+    pub(crate) position: usize,
     /// Where it lies in the NVDIMM's file.
-    pub file: Span,
+    pub(crate) file: Span,
 }
 
 /// A slot as the guest program saw it, in the order in which it saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Received {
+pub(crate) struct Received {
     /// Number of the connection.
-    pub stream: usize,
+    pub(crate) stream: usize,
     /// Where the payload lies in the NVDIMM's file.
-    pub file: Span,
+    pub(crate) file: Span,
     /// `xxh3_64` of the payload.
-    pub hash: u64,
+    pub(crate) hash: u64,
 }
 
 /// A place in the NVDIMM's file where the tag was found, and the bytes there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub(crate) struct Found {
     /// Offset of the tag.
-    pub offset: u64,
+    pub(crate) offset: u64,
     /// As many bytes as a needle has.
-    pub bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// Whether the slots hold every stream whole and in order, each where the backend wrote it.
-pub fn judge_slots(streams: &[Stream], placed: &[Placed], received: &[Received]) -> Verdict {
+pub(crate) fn judge_slots(streams: &[Stream], placed: &[Placed], received: &[Received]) -> Verdict {
     let mut done = vec![0_usize; streams.len()];
     let by_stream = by_stream(placed);
     for slot in received {
@@ -76,7 +76,7 @@ pub fn judge_slots(streams: &[Stream], placed: &[Placed], received: &[Received])
 }
 
 /// Whether every needle lies where the backend wrote it, and only there.
-pub fn judge_census(streams: &[Stream], placed: &[Placed], found: &[Found]) -> Verdict {
+pub(crate) fn judge_census(streams: &[Stream], placed: &[Placed], found: &[Found]) -> Verdict {
     let mut order: Vec<_> = placed.iter().collect();
     order.sort_by_key(|piece| piece.file);
     for hit in found {
@@ -107,7 +107,7 @@ pub fn judge_census(streams: &[Stream], placed: &[Placed], found: &[Found]) -> V
 
 /// Whether every piece that the backend wrote holds a whole needle; else the search proves
 /// nothing about it.
-pub fn judge_pieces(placed: &[Placed]) -> Verdict {
+pub(crate) fn judge_pieces(placed: &[Placed]) -> Verdict {
     for piece in placed {
         let first = piece.position.next_multiple_of(NEEDLE);
         let whole = Span { start: first as u64, len: NEEDLE as u64 };
@@ -120,7 +120,7 @@ pub fn judge_pieces(placed: &[Placed]) -> Verdict {
 }
 
 /// How many of the found tags lie in more places than one was written to: bytes that a CPU copied.
-pub fn copied_bytes(placed: &[Placed], found_anywhere: usize) -> u64 {
+pub(crate) fn copied_bytes(placed: &[Placed], found_anywhere: usize) -> u64 {
     let needles: usize = placed.iter().map(tags_in).sum();
     (found_anywhere.saturating_sub(needles) * NEEDLE) as u64
 }

@@ -2,11 +2,11 @@
 //!
 //! Every judge returns the first contradiction in words that name the connection and the place.
 
-pub mod copies;
-pub mod records;
+pub(crate) mod copies;
+pub(crate) mod records;
 
 /// What a judge says: nothing, or what contradicts the claim.
-pub type Verdict = Result<(), String>;
+pub(crate) type Verdict = Result<(), String>;
 
 /// A half-open range of bytes, in whatever the context counts in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,17 +19,17 @@ pub struct Span {
 
 impl Span {
     /// One byte past the last.
-    pub fn end(self) -> u64 {
+    pub(crate) fn end(self) -> u64 {
         self.start + self.len
     }
 
     /// Whether all of `other` lies inside.
-    pub fn holds(self, other: Self) -> bool {
+    pub(crate) fn holds(self, other: Self) -> bool {
         self.start <= other.start && other.end() <= self.end()
     }
 
     /// Whether the two share a byte.
-    pub fn meets(self, other: Self) -> bool {
+    pub(crate) fn meets(self, other: Self) -> bool {
         self.start < other.end() && other.start < self.end()
     }
 }

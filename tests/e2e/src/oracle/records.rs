@@ -4,18 +4,18 @@ use super::{Span, Verdict};
 
 /// A record as it was sent or recovered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Record {
+pub(crate) struct Record {
     /// Length in bytes.
-    pub len: usize,
+    pub(crate) len: usize,
     /// `xxh3_64` of the bytes.
-    pub hash: u64,
+    pub(crate) hash: u64,
 }
 
 /// Whether the recovered records are the first ones that were sent, whole and in order, and
 /// at least as many as the client was told of.
 ///
 /// A record that was sent but not acknowledged may be there or not.
-pub fn judge_recovery(sent: &[Record], acked: usize, recovered: &[Record]) -> Verdict {
+pub(crate) fn judge_recovery(sent: &[Record], acked: usize, recovered: &[Record]) -> Verdict {
     for (number, record) in recovered.iter().enumerate() {
         match sent.get(number) {
             None => return Err(format!("record {number} was recovered but never sent")),
@@ -34,13 +34,13 @@ pub fn judge_recovery(sent: &[Record], acked: usize, recovered: &[Record]) -> Ve
 }
 
 /// How many acknowledged records are missing or damaged.
-pub fn lost(sent: &[Record], acked: usize, recovered: &[Record]) -> usize {
+pub(crate) fn lost(sent: &[Record], acked: usize, recovered: &[Record]) -> usize {
     let kept = |number: &usize| recovered.get(*number) == sent.get(*number);
     (0..acked).filter(|number| !kept(number)).count()
 }
 
 /// Whether no frame was written into a buffer that the log owns; both in bytes of one file.
-pub fn judge_ownership(owned: &[Span], written: &[Span]) -> Verdict {
+pub(crate) fn judge_ownership(owned: &[Span], written: &[Span]) -> Verdict {
     let mut owned = owned.to_vec();
     owned.sort_unstable();
     for frame in written {

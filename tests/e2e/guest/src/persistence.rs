@@ -1,0 +1,154 @@
+//! Persistence: a server that logs each record before it replies, and its recovery.
+//!
+//! A record is a message of the client: 4 bytes little-endian length of the whole message, then
+//! bytes. The client sends the next one only after the reply to the last, so a record's packets
+//! hold nothing else. The reply is the 8-byte little-endian number of records since the start of
+//! the connection.
+
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::str::FromStr;
+
+use anyhow::{Context, bail};
+use paste_net::{Batch, BufSet, Error, KernelDevice, Log, Packet, Pool, PoolSpec, Port, PortSpec};
+use serde_json::json;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::tell::tell;
+
+/// Spares to ask for: one per packet that one run keeps, and those in flight.
+const SPARES: u32 = 4096;
+
+/// Entries of the log; several records of all runs together.
+const ENTRIES: u32 = 16384;
+
+/// What is done wrong on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    None,
+    /// Replies to a record when the next one has come, but before it was logged: one record late.
+    AckEarly,
+    /// Does not tell the kernel which buffers the log owns.
+    NoReserve,
+}
+
+impl FromStr for Fault {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        match text {
+            "none" => Ok(Self::None),
+            "ack_early" => Ok(Self::AckEarly),
+            "no_reserve" => Ok(Self::NoReserve),
+            _ => bail!("{text:?} is no fault"),
+        }
+    }
+}
+
+/// Recovers the log and tells what it holds.
+pub(crate) fn recover(path: &str) -> anyhow::Result<()> {
+    let pool = open(path)?;
+    tell_records(&Log::open(&pool).context("recover the log")?)
+}
+
+/// Recovers, tells, and serves one client until it ends its stream.
+pub(crate) fn serve(path: &str, port_number: u16, fault: Fault) -> anyhow::Result<()> {
+    let pool = open(path)?;
+    let mut log = Log::open(&pool).context("recover the log")?;
+    tell_records(&log)?;
+    let mut spec = PortSpec::new("pst:0", log.buffers()).extra(SPARES);
+    if fault == Fault::NoReserve {
+        spec = spec.reserve(BufSet::empty());
+    }
+    let mut port = Port::open(KernelDevice::open()?, &spec).context("open the port")?;
+    port.attach("eth0").context("attach the NIC")?;
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port_number)).context("listen")?;
+    tell(&json!({ "listening": true }))?;
+    let (socket, _) = listener.accept().context("accept")?;
+    port.register(socket.as_fd()).context("register")?;
+    tell(&json!({ "ready": true }))?;
+    let mut client = Client { socket, parts: Vec::new(), replies: 0, late: Batch::new() };
+    loop {
+        port.poll(&[], None).context("wait for packets")?;
+        if client.take(&mut port, &mut log, fault)? {
+            return Ok(());
+        }
+    }
+}
+
+/// The pool, made anew if there is none yet.
+fn open(path: &str) -> anyhow::Result<Pool> {
+    match Pool::open(path) {
+        Err(Error::NoPool { .. }) => {
+            let spec = PoolSpec::new(path).log_entries(ENTRIES);
+            Pool::create(&spec).context("create the pool")
+        }
+        other => other.context("open the pool"),
+    }
+}
+
+fn tell_records(log: &Log) -> anyhow::Result<()> {
+    let mut count = 0;
+    for record in log.records() {
+        let places: Vec<_> = record
+            .locations()
+            .zip(record.parts())
+            .map(|(at, part)| json!([at.0, part.len()]))
+            .collect();
+        let bytes = record.to_vec();
+        tell(&json!({ "record": count, "len": bytes.len(), "hash": xxh3_64(&bytes),
+            "places": places }))?;
+        count += 1;
+    }
+    tell(&json!({ "recovered": count}))
+}
+
+/// One connection and the record that is on its way.
+struct Client {
+    socket: TcpStream,
+    parts: Vec<Packet>,
+    replies: u64,
+    /// What `Fault::AckEarly` has acknowledged and not yet logged.
+    late: Batch,
+}
+
+impl Client {
+    /// Takes what the last sync brought; true when the client has ended its stream.
+    fn take(&mut self, port: &mut Port, log: &mut Log, fault: Fault) -> anyhow::Result<bool> {
+        let mut view = port.rx().context("look at the ring")?;
+        while let Some(slot) = view.next().context("look at a slot")? {
+            if slot.is_end_of_stream() {
+                return Ok(true);
+            }
+            let spare = log.buffers().spare().context("take a spare buffer")?;
+            self.parts.push(slot.keep(spare));
+            if self.is_whole()? {
+                self.store(log, fault)?;
+            }
+        }
+        Ok(false)
+    }
+
+    fn is_whole(&self) -> anyhow::Result<bool> {
+        let first = self.parts.first().context("a record has a part")?;
+        let head = first.bytes().get(..4).context("find a record's length")?;
+        let wanted = u32::from_le_bytes(head.try_into().context("read a record's length")?);
+        let have: usize = self.parts.iter().map(|part| part.bytes().len()).sum();
+        Ok(u32::try_from(have).is_ok_and(|have| have >= wanted))
+    }
+
+    /// Logs the record, then replies; a fault turns that round.
+    fn store(&mut self, log: &mut Log, fault: Fault) -> anyhow::Result<()> {
+        let mut batch = Batch::new();
+        batch.record(self.parts.drain(..));
+        if fault == Fault::AckEarly {
+            std::mem::swap(&mut batch, &mut self.late);
+        }
+        if !batch.is_empty() {
+            log.append(batch).map_err(|rejected| rejected.error).context("append")?;
+        }
+        self.replies += 1;
+        self.socket.write_all(&self.replies.to_le_bytes()).context("reply")
+    }
+}

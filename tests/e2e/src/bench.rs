@@ -1,0 +1,256 @@
+//! Bench: a booted guest with what is plugged into it, and what a case does with it.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use vm::vnet::{FileId, FileOffset, Host, Observer, Tcp, Vnet};
+use vm::{Command, Exit, ExitCode, Guest, PowerLost};
+
+use crate::oracle::Span;
+use crate::outcome::TimedOut;
+use crate::part::Part;
+
+/// The host's address on the network between host and guest.
+pub(crate) const HOST_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+/// The guest's address on it.
+pub(crate) const GUEST_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
+/// The length of the network's prefix in bits.
+pub(crate) const PREFIX_LEN: u8 = 24;
+
+/// The TCP port that the guest halves listen on.
+pub(crate) const PORT: u16 = 9000;
+
+/// Where the guest half of the cases lies in a guest.
+pub(crate) const PROGRAM: &str = "/run/e2e-guest";
+/// Where a kernel module lies in a guest.
+const MODULE: &str = "/run/paste.ko";
+
+/// How long one step of a case may take before it counts as hanging.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A guest on the bench.
+#[derive(Debug)]
+pub struct Bench {
+    guest: Guest,
+    vnet: Vnet,
+    nvdimm: Option<Medium>,
+    /// The guest half of the cases; a guest that lost power needs it again.
+    program: Vec<u8>,
+    /// When the case counts as hanging.
+    deadline: Instant,
+}
+
+/// The file behind a guest's NVDIMM, as the host sees it.
+#[derive(Debug)]
+pub struct Medium {
+    file: File,
+    id: FileId,
+    data_offset: u64,
+}
+
+impl Medium {
+    /// Looks at the file of an NVDIMM whose device begins at `data_offset`.
+    pub(crate) fn open(path: &Path, data_offset: u64) -> anyhow::Result<Self> {
+        let file = File::open(path).with_context(|| format!("open {}", path.display()))?;
+        let id = FileId::of_file(&file).with_context(|| format!("look at {}", path.display()))?;
+        Ok(Self { file, id, data_offset })
+    }
+
+    /// Where in the file a place of the guest's device lies.
+    pub fn of_device(&self, offset: u64, len: u64) -> Span {
+        Span { start: self.data_offset + offset, len }
+    }
+
+    /// The offset in the NVDIMM's file, if the place lies in that file.
+    pub fn offset(&self, place: Option<FileOffset>) -> Option<u64> {
+        place.filter(|place| place.file() == self.id).map(|place| place.offset)
+    }
+
+    /// Reads the file; a place near its end gives fewer bytes.
+    pub fn read(&self, offset: u64, len: usize) -> anyhow::Result<Vec<u8>> {
+        let mut bytes = vec![0; len];
+        let read = self.file.read_at(&mut bytes, offset).context("read the NVDIMM")?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+}
+
+impl Bench {
+    /// Puts the guest half of the cases into a guest that has just booted.
+    pub(crate) fn equip(
+        guest: Guest,
+        vnet: Vnet,
+        nvdimm: Option<Medium>,
+        program: Vec<u8>,
+        deadline: Instant,
+    ) -> anyhow::Result<Self> {
+        guest.put(&program, PROGRAM, 0o755).with_context(|| format!("put {PROGRAM}"))?;
+        Ok(Self { guest, vnet, nvdimm, program, deadline })
+    }
+
+    /// Kills QEMU as something outside would.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn kill_qemu(&self) -> anyhow::Result<()> {
+        let pid = i32::try_from(self.guest.qemu_pid()).context("name the process")?;
+        kill(Pid::from_raw(pid), Signal::SIGKILL).context("kill QEMU")
+    }
+
+    /// Runs a program in the guest; it must exit with 0.
+    pub fn run(&self, command: &Command) -> anyhow::Result<Exit> {
+        let exit = self.guest.run(command).with_context(|| format!("run {}", command.line()))?;
+        if !exit.success() {
+            let (code, said) = (exit.code, exit.error_text());
+            if code == ExitCode::Timeout {
+                let what = format!("run {}: {code}", command.line());
+                return Err(TimedOut { limit: PATIENCE, what }.into());
+            }
+            bail!("run {}: {code}: {}", command.line(), said.trim_end());
+        }
+        Ok(exit)
+    }
+
+    /// Runs a shell script in the guest; what it wrote to standard output.
+    pub fn shell(&self, script: &str) -> anyhow::Result<String> {
+        Ok(self.run(&Command::shell(script).timeout(PATIENCE))?.text())
+    }
+
+    /// Loads a kernel module that takes over the guest's NIC.
+    pub fn load(&self, module: &Path) -> anyhow::Result<()> {
+        self.put(module, MODULE)?;
+        self.run(&Command::new("insmod").args([MODULE, "nics=eth0"]).timeout(PATIENCE))?;
+        self.wait_link()
+    }
+
+    /// Gives the NIC back.
+    pub fn unload(&self) -> anyhow::Result<()> {
+        self.run(&Command::new("rmmod").arg("paste").timeout(PATIENCE))?;
+        self.wait_link()
+    }
+
+    fn wait_link(&self) -> anyhow::Result<()> {
+        self.vnet.wait_link(PATIENCE).context("wait for the guest's driver")
+    }
+
+    /// Gives the guest its address and waits until it answers.
+    pub fn address(&self) -> anyhow::Result<()> {
+        let address = format!("{GUEST_ADDRESS}/{PREFIX_LEN}");
+        self.shell(&format!(
+            "ip addr add {address} dev eth0; ip link set eth0 up; \
+             ip route add default via {HOST_ADDRESS}"
+        ))?;
+        self.ping()
+    }
+
+    /// Waits until the guest answers a ping.
+    pub fn ping(&self) -> anyhow::Result<()> {
+        self.wait_link()?;
+        self.host().ping(GUEST_ADDRESS, PATIENCE).context("ping the guest").map(drop)
+    }
+
+    /// Copies a file of the host into the guest, executable.
+    pub fn put(&self, from: &Path, to: &str) -> anyhow::Result<()> {
+        let bytes = std::fs::read(from).with_context(|| format!("read {}", from.display()))?;
+        self.guest.put(&bytes, to, 0o755).with_context(|| format!("put {to}"))
+    }
+
+    /// Starts the guest half of a case.
+    pub fn part(&self, case: &str, args: &[&str]) -> anyhow::Result<Part> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let command = Command::new(PROGRAM).arg(case).args(args).timeout(left);
+        let running = self.guest.spawn(&command).with_context(|| format!("start {case}"))?;
+        Ok(Part::new(case, running))
+    }
+
+    /// The host's end of the network.
+    pub fn host(&self) -> Host {
+        self.vnet.host()
+    }
+
+    /// The log of all frames.
+    pub fn observer(&self) -> Observer {
+        self.vnet.observer()
+    }
+
+    /// A TCP connection to the guest half.
+    pub fn connect(&self) -> anyhow::Result<Tcp> {
+        let to = SocketAddrV4::new(GUEST_ADDRESS, PORT);
+        self.host().connect(to, PATIENCE).with_context(|| format!("connect to {to}"))
+    }
+
+    /// What the host sees of the guest's NVDIMM.
+    pub fn nvdimm(&self) -> anyhow::Result<&Medium> {
+        self.nvdimm.as_ref().context("a bench with an NVDIMM")
+    }
+
+    /// Looks at all guest memory while the guest stands still.
+    pub fn paused<T>(&self, look: impl FnOnce(&Vnet) -> anyhow::Result<T>) -> anyhow::Result<T> {
+        self.guest.pause().context("pause the guest")?;
+        let seen = look(&self.vnet)?;
+        self.guest.resume().context("resume the guest")?;
+        Ok(seen)
+    }
+}
+
+/// A bench whose guest has lost power; it can only boot.
+#[derive(Debug)]
+pub struct DarkBench {
+    guest: PowerLost,
+    vnet: Vnet,
+    nvdimm: Option<Medium>,
+    program: Vec<u8>,
+    deadline: Instant,
+}
+
+impl Bench {
+    /// Cuts the guest's power.
+    pub fn power_fail(self) -> DarkBench {
+        let Self { guest, vnet, nvdimm, program, deadline } = self;
+        DarkBench { guest: guest.power_fail(), vnet, nvdimm, program, deadline }
+    }
+
+    /// Shuts the guest down in order.
+    ///
+    /// # Errors
+    /// It does not get there.
+    pub fn shut_down(self) -> anyhow::Result<DarkBench> {
+        let Self { guest, vnet, nvdimm, program, deadline } = self;
+        let guest = guest.shut_down().context("shut down the guest")?;
+        Ok(DarkBench { guest, vnet, nvdimm, program, deadline })
+    }
+}
+
+impl DarkBench {
+    /// Boots the guest again.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn boot(self) -> anyhow::Result<Bench> {
+        let Self { guest, vnet, nvdimm, program, deadline } = self;
+        let guest = guest.boot().context("boot the guest again")?;
+        Bench::equip(guest, vnet, nvdimm, program, deadline)
+    }
+
+    /// What the host sees of the guest's NVDIMM.
+    ///
+    /// # Errors
+    /// The bench has none.
+    pub fn nvdimm(&self) -> anyhow::Result<&Medium> {
+        self.nvdimm.as_ref().context("a bench with an NVDIMM")
+    }
+}
+
+/// An error if the time is over.
+pub(crate) fn in_time(deadline: Instant, what: &str) -> anyhow::Result<()> {
+    if Instant::now() < deadline {
+        return Ok(());
+    }
+    Err(TimedOut { limit: PATIENCE, what: what.to_owned() }.into())
+}

@@ -1,0 +1,44 @@
+//! Deploy: the programs that run inside guests, built for them.
+//!
+//! They are static, so that a guest needs no library of the host, and lie in a target folder of
+//! their own, so that building them never invalidates what the host's programs were built from.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use vm::process::Program;
+
+/// What guests run on: the host's own target, hence no second standard library.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// How long a first build may take on a slow host.
+const BUILD_TIME: Duration = Duration::from_mins(15);
+
+/// Static programs for guests, on the host.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    /// PID 1 and agent.
+    pub agent: PathBuf,
+    /// The guest half of the cases.
+    pub cases: PathBuf,
+}
+
+/// Builds the guest programs of the project at `root`, or finds them built.
+///
+/// # Errors
+/// Cargo's own, with the end of what it said.
+pub(crate) fn build(cargo: &Path, root: &Path) -> anyhow::Result<Programs> {
+    let folder = root.join("target/guest");
+    Program::new(cargo)
+        .args(["build", "--quiet", "--release", "--locked", "--target", TARGET])
+        .args(["-p", "agent", "-p", "e2e-guest", "--target-dir"])
+        .arg(&folder)
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .cwd(root)
+        .timeout(BUILD_TIME)
+        .run_ok()
+        .context("build the guest programs")?;
+    let built = folder.join(TARGET).join("release");
+    Ok(Programs { agent: built.join("agent"), cases: built.join("e2e-guest") })
+}
