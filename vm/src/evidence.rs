@@ -13,10 +13,9 @@ pub enum Fatal {
     Hang,
 }
 
-/// Console lines after which a guest will not answer any more. The words are those of Linux 6.1:
-/// kernel/panic.c, arch/x86/mm/fault.c, arch/x86/kernel/{dumpstack,traps}.c, lib/bug.c,
-/// kernel/{watchdog,hung_task}.c, kernel/rcu/tree_stall.h, arch/x86/kernel/apic/io_apic.c. An oops
-/// is a panic because guests boot with `oops=panic`. The last word is our own agent's.
+/// Console lines after which a guest will not answer any more. The words are those of Linux 6.1
+/// (the files panic, fault, dumpstack, traps, bug, watchdog, hung task, RCU stall, IO-APIC); one
+/// is our own agent's. An oops is a panic because guests boot with `oops=panic`.
 pub const FATAL_LINES: [(&str, Fatal); 16] = [
     ("Kernel panic - not syncing", Fatal::Panic),
     ("Oops: ", Fatal::Panic),

@@ -223,6 +223,9 @@ impl Guest {
     ///
     /// # Errors
     /// [`crate::Error::Guest`] if the guest does not get there within a minute; it is dead then.
+    ///
+    /// # Panics
+    /// Never: the one frame that is sent is short.
     pub fn shut_down(self) -> Result<PowerLost> {
         let (machine, doing) = (&self.machine.0, "shut down");
         let start = Instant::now();

@@ -70,7 +70,7 @@ fn version(line: &str) -> Option<Version> {
 /// [`Error::Io`] if there is no such place.
 pub fn free_space(place: &Path) -> Result<Mib> {
     let stat = statvfs(place).map_err(|error| Error::io("look at", place, error.into()))?;
-    let bytes = u64::from(stat.blocks_available()).saturating_mul(stat.fragment_size());
+    let bytes = stat.blocks_available().saturating_mul(stat.fragment_size());
     Ok(Mib(u32::try_from(bytes >> 20).unwrap_or(u32::MAX)))
 }
 

@@ -6,7 +6,22 @@
 //! Spec --boot--> Guest --power_fail | shut_down--> PowerLost --boot--> Guest
 //! ```
 //!
-//! A guest that lost power has no methods except `boot`. This crate does not know what is tested
+//! A guest that lost power can only boot:
+//!
+//! ```compile_fail,E0382
+//! fn misuse(guest: vm::Guest) {
+//!     let off = guest.power_fail();
+//!     guest.pause();
+//! }
+//! ```
+//!
+//! ```compile_fail,E0599
+//! fn misuse(off: vm::PowerLost) {
+//!     off.run(&vm::Command::new("true"));
+//! }
+//! ```
+//!
+//! This crate does not know what is tested
 //! inside its guests. One module starts processes ([`process`]), one looks at the host ([`host`]).
 
 #![deny(unsafe_code)]
