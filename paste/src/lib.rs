@@ -11,6 +11,8 @@ mod map;
 mod pmem;
 mod pool;
 mod port;
+#[cfg(test)]
+mod random;
 mod ring;
 mod slot;
 #[expect(unsafe_code, reason = "the ioctls of /dev/paste")]

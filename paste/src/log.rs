@@ -199,6 +199,8 @@ impl<'a> Record<'a> {
 
     /// A copy of the payload.
     pub fn to_vec(&self) -> Vec<u8> {
-        self.parts().flatten().copied().collect()
+        let mut bytes = Vec::with_capacity(self.len());
+        self.parts().for_each(|part| bytes.extend_from_slice(part));
+        bytes
     }
 }

@@ -127,11 +127,12 @@ impl Mapping {
 
     /// A copy of all bytes, read atomically eight at a time.
     pub(crate) fn snapshot(&self) -> Vec<u8> {
-        let words = (0..self.len / 8).map(|word| {
+        let mut bytes = vec![0; self.len / 8 * 8];
+        for (word, chunk) in bytes.chunks_exact_mut(8).enumerate() {
             let word = self.word64(word * 8, self.len).expect("an aligned word of the mapping");
-            word.load(Ordering::Acquire).to_ne_bytes()
-        });
-        words.flatten().collect()
+            chunk.copy_from_slice(&word.load(Ordering::Acquire).to_ne_bytes());
+        }
+        bytes
     }
 
     /// The cache line at `offset`.

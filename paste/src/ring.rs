@@ -151,3 +151,98 @@ fn load(words: &Words, offset: Option<usize>, what: &str) -> Result<u32> {
 fn broken(reason: String) -> Error {
     Error::Ring { reason }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::map::{Mapping, PAGE};
+
+    const RING: usize = 128;
+
+    /// One page with a `netmap_if` and, at 128, an RX ring of 8 slots.
+    fn memory() -> Words {
+        let words = Words::new(Mapping::heap(PAGE).unwrap());
+        for (offset, value) in [
+            (offset_of!(NetmapIf, ni_version), 14),
+            (offset_of!(NetmapIf, ni_rx_rings), 1),
+            (offset_of!(NetmapIf, ni_bufs_head), 5),
+            (offset_of!(NetmapIf, ring_ofs), 128),
+            (RING + offset_of!(NetmapRing, num_slots), 8),
+            (RING + offset_of!(NetmapRing, nr_buf_size), 2048),
+            (RING + offset_of!(NetmapRing, ringid), 1 << 16),
+            (RING + offset_of!(NetmapRing, head), 6),
+            (RING + offset_of!(NetmapRing, tail), 1),
+        ] {
+            set(&words, offset, value);
+        }
+        words
+    }
+
+    fn set(words: &Words, offset: usize, value: u32) {
+        words.word32(offset).unwrap().store(value, Ordering::Release);
+    }
+
+    #[test]
+    fn the_window_wraps_and_is_published() {
+        let words = memory();
+        let mut interface = Interface::read(&words, 0, 2048).unwrap();
+        assert_eq!(interface.extra_head, 5);
+        let ring = &mut interface.rings[0];
+        assert_eq!((ring.slots(), ring.left()), (8, 3));
+        let positions: Vec<_> = (0..3).map(|_| (ring.peek().0, ring.advance()).0).collect();
+        assert_eq!(positions, [6, 7, 0]);
+        assert_eq!(ring.left(), 0);
+        ring.publish();
+        for field in [offset_of!(NetmapRing, head), offset_of!(NetmapRing, cur)] {
+            let word = words.word32(RING + field).unwrap();
+            assert_eq!(word.load(Ordering::Acquire), 1);
+        }
+    }
+
+    #[test]
+    fn a_swapped_slot_says_so() {
+        let words = memory();
+        let interface = Interface::read(&words, 0, 2048).unwrap();
+        interface.rings[0].put(6, 0x4d);
+        let [word, _] = interface.rings[0].peek().1;
+        assert_eq!(word, 0x4d | u64::from(abi::NS_BUF_CHANGED) << 48);
+    }
+
+    #[test]
+    fn memory_that_cannot_be_is_refused() {
+        let ring_ofs = offset_of!(NetmapIf, ring_ofs);
+        for (offset, value, why) in [
+            (offset_of!(NetmapIf, ni_rx_rings), 0, "no RX ring"),
+            (offset_of!(NetmapIf, ni_tx_rings), u32::MAX, "too many TX rings"),
+            (offset_of!(NetmapIf, ni_tx_rings), 200, "the RX ring's offset is past them"),
+            (offset_of!(NetmapIf, ni_host_tx_rings), 1, "its offset is 0"),
+            (ring_ofs, 4096, "a ring behind the memory"),
+            (ring_ofs, 129, "misaligned"),
+            (ring_ofs + 4, 0x8000_0000, "before the memory"),
+            (ring_ofs + 4, 0x7fff_ffff, "far away"),
+            (RING + offset_of!(NetmapRing, num_slots), 1, "one slot is always empty"),
+            (RING + offset_of!(NetmapRing, num_slots), 233, "more slots than memory"),
+            (RING + offset_of!(NetmapRing, num_slots), u32::MAX, "far more"),
+            (RING + offset_of!(NetmapRing, nr_buf_size), 4096, "other buffers"),
+            (RING + offset_of!(NetmapRing, ringid), 0, "a TX ring"),
+            (RING + offset_of!(NetmapRing, head), 8, "head is no slot"),
+            (RING + offset_of!(NetmapRing, tail), u32::MAX, "tail is no slot"),
+        ] {
+            let words = memory();
+            set(&words, offset, value);
+            let answer = Interface::read(&words, 0, 2048);
+            assert!(matches!(answer, Err(Error::Ring { .. })), "{why}: {answer:?}");
+        }
+        for at in [PAGE - 8, PAGE, usize::MAX, usize::MAX - 63] {
+            assert!(Interface::read(&memory(), at, 2048).is_err(), "{at}");
+        }
+    }
+
+    #[test]
+    fn another_version_is_named() {
+        let words = memory();
+        set(&words, offset_of!(NetmapIf, ni_version), 11);
+        let answer = Interface::read(&words, 0, 2048);
+        assert!(matches!(answer, Err(Error::Version { library: 14, kernel: 11 })));
+    }
+}

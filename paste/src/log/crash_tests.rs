@@ -1,1 +1,212 @@
+//! Crash tests: power losses at every point of a workload, judged by what was acknowledged.
+//!
+//! A workload runs on a recorded pool for several lives. Within a life the power is cut at every
+//! event of the recording, each time with many choices of the lines that survive; one image of
+//! the last points starts the next life. The oracle: recovery succeeds, and what it finds is a
+//! prefix of what was appended in this line of lives that has every acknowledged record intact.
 
+use std::ops::Range;
+
+use super::{
+    Batch, Log,
+    tests::{packet, spec},
+};
+use crate::{
+    map::Mapping,
+    pmem::{
+        recorded::{CrashPoint, Event, Recorder},
+        region::{Granularity, Persist},
+    },
+    pool::Pool,
+    random::Random,
+};
+
+/// What a program could do wrong, as a wrapper of the recorder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    None,
+    /// Flushes every line of a range but the last, as stepping from an unaligned start does.
+    LastLine,
+    /// Waits only after every second flush, so data and entries become durable in any order.
+    DataFence,
+    /// Flushes nothing.
+    Flush,
+    /// Acknowledges before the append.
+    AckEarly,
+}
+
+#[derive(Debug)]
+struct Faulty {
+    recorder: Recorder,
+    fault: Fault,
+    drains: std::sync::atomic::AtomicU32,
+}
+
+impl Persist for Faulty {
+    fn granularity(&self) -> Granularity {
+        self.recorder.granularity()
+    }
+
+    fn stored(&self, mapping: &Mapping, offset: usize) {
+        self.recorder.stored(mapping, offset);
+    }
+
+    fn flush(&self, mapping: &Mapping, lines: Range<usize>) {
+        let lines = match self.fault {
+            Fault::LastLine if lines.len() > 1 => lines.start..lines.end - 1,
+            Fault::Flush => lines.start..lines.start,
+            _ => lines,
+        };
+        self.recorder.flush(mapping, lines);
+    }
+
+    fn drain(&self, mapping: &Mapping) -> std::io::Result<()> {
+        let number = self.drains.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        // The first drain is the header's; then data and entries alternate.
+        if self.fault == Fault::DataFence && number % 2 == 1 {
+            return Ok(());
+        }
+        self.recorder.drain(mapping)
+    }
+}
+
+/// One life of a pool: an image, what was appended to it, and the recording of this life.
+#[derive(Debug, Clone)]
+struct Life {
+    image: Vec<u8>,
+    /// All records from the first life on, of which the image holds the first ones.
+    appended: Vec<Vec<u8>>,
+    recovered: usize,
+    events: Vec<Event>,
+}
+
+fn payload(number: usize, random: &mut Random) -> Vec<u8> {
+    let len = 1 + random.below(700);
+    let text = format!("record {number} ");
+    text.bytes().cycle().take(len).collect()
+}
+
+/// Recovers `image` and appends batches of records, each acknowledged by a mark.
+fn live(image: Vec<u8>, known: Vec<Vec<u8>>, fault: Fault, random: &mut Random) -> Life {
+    let recorder = Recorder::new(&image);
+    let persist = Faulty { recorder: recorder.clone(), fault, drains: 0.into() };
+    let pool = Pool::open_image_on(&image, Box::new(persist)).unwrap();
+    let mut log = Log::open(&pool).unwrap();
+    let recovered = log.len();
+    let mut appended = known;
+    appended.truncate(recovered);
+    for _ in 0..3 {
+        let mut batch = Batch::new();
+        for _ in 0..=random.below(3) {
+            let bytes = payload(appended.len(), random);
+            let cut = random.below(bytes.len());
+            let parts: Vec<&[u8]> = match random.below(3) {
+                0 => vec![&bytes[..cut], &bytes[cut..]],
+                _ => vec![&bytes],
+            };
+            let packets = parts.iter().map(|part| received(&log, part, random));
+            let packets: Option<Vec<_>> = packets.collect();
+            let Some(packets) = packets else { break };
+            batch.record(packets);
+            appended.push(bytes);
+        }
+        if fault == Fault::AckEarly {
+            recorder.mark(appended.len() as u64);
+        }
+        log.append(batch).unwrap();
+        recorder.mark(appended.len() as u64);
+    }
+    Life { image, appended, recovered, events: recorder.events() }
+}
+
+/// A packet in some free buffer, at some offset.
+fn received(log: &Log, payload: &[u8], random: &mut Random) -> Option<crate::Packet> {
+    let held = log.buffers().held();
+    let free = (2..log.buffers().count()).filter(|index| !held.contains(crate::BufIndex(*index)));
+    let free: Vec<u32> = free.collect();
+    let index = free.get(random.below(free.len().max(1)))?;
+    Some(packet(log, *index, random.below(300), payload))
+}
+
+/// The verdict on one image: how many records were recovered, or what was lost.
+fn judge(life: &Life, acked: usize, image: &[u8]) -> Result<usize, String> {
+    let pool = Pool::open_image(image).map_err(|error| error.to_string())?;
+    let log = Log::open(&pool).map_err(|error| error.to_string())?;
+    let records: Vec<_> = log.records().map(|record| record.to_vec()).collect();
+    if records.len() < acked {
+        return Err(format!("{acked} records acknowledged, {} recovered", records.len()));
+    }
+    if records.len() > life.appended.len() || records != life.appended[..records.len()] {
+        return Err(format!("{} records that are not those appended", records.len()));
+    }
+    Ok(records.len())
+}
+
+/// Cuts the power at every event of `life`; answers how many images were judged and one of them.
+fn cut(life: &Life, per_event: usize, random: &mut Random) -> Result<(usize, Vec<u8>), String> {
+    let mut point = CrashPoint::new(&life.image);
+    let mut acked = life.recovered;
+    let (mut judged, mut last) = (0, life.image.clone());
+    // Where this life really ends; any event will do.
+    let end = random.below(life.events.len());
+    for (number, event) in life.events.iter().enumerate() {
+        point.pass(event);
+        if let Event::Mark(records) = event {
+            acked = usize::try_from(*records).expect("few records");
+        }
+        let images = usize::try_from(point.images()).unwrap_or(usize::MAX).min(per_event);
+        for choice in 0..images {
+            let image = match choice {
+                0 => point.image(|_| 0),
+                1 => point.image(|states| states - 1),
+                _ => point.image(|states| random.below(states)),
+            };
+            let verdict = judge(life, acked, &image);
+            verdict.map_err(|why| format!("event {number} ({event:?}), image {choice}: {why}"))?;
+            judged += 1;
+            if number == end {
+                last = image;
+            }
+        }
+    }
+    Ok((judged, last))
+}
+
+/// Lives of a pool, one after the other, each begun by a power loss in the one before.
+fn explore(seed: u64, fault: Fault, lives: usize, per_event: usize) -> Result<usize, String> {
+    let mut random = Random(seed);
+    let mut image = Pool::volatile(&spec()).unwrap().image();
+    let (mut known, mut judged) = (Vec::new(), 0);
+    for number in 0..lives {
+        let life = live(image, known, fault, &mut random);
+        let (images, next) = cut(&life, per_event, &mut random)
+            .map_err(|why| format!("seed {seed}, life {number}: {why}"))?;
+        judged += images;
+        (image, known) = (next, life.appended);
+    }
+    Ok(judged)
+}
+
+#[test]
+fn every_acknowledged_record_survives_every_power_loss() {
+    let judged: usize = (0..12).map(|seed| explore(seed, Fault::None, 3, 6).unwrap()).sum();
+    println!("{judged} images");
+    assert!(judged > 20_000, "{judged} images");
+}
+
+/// Run with `cargo test --release -p paste-net -- --ignored`.
+#[test]
+#[ignore = "minutes; millions of images"]
+fn millions_of_power_losses() {
+    let judged: usize = (0..2000).map(|seed| explore(seed, Fault::None, 4, 24).unwrap()).sum();
+    println!("{judged} images");
+    assert!(judged > 1_000_000, "{judged} images");
+}
+
+#[test]
+fn each_fault_is_found() {
+    for fault in [Fault::LastLine, Fault::DataFence, Fault::Flush, Fault::AckEarly] {
+        let found = (0..10).find_map(|seed| explore(seed, fault, 1, 6).err());
+        println!("{fault:?}: {}", found.unwrap_or_else(|| panic!("{fault:?} was not found")));
+    }
+}

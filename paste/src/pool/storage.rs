@@ -106,10 +106,8 @@ impl Storage {
                 Some(write_back) => Ok((Words::new(mapping), Box::new(write_back))),
                 None => Err(self.not_durable("this CPU's cache write-back is not known")),
             },
-            // EOPNOTSUPP: not DAX. EINVAL: a kernel before 4.15. The page cache will do.
             Err(Error::Io { source, .. })
-                if self.kind == Kind::File
-                    && matches!(source.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EINVAL)) =>
+                if self.kind == Kind::File && page_cache_only(&source) =>
             {
                 let mapping = Mapping::file(&self.file, self.len()?, false);
                 let mapping = mapping.map_err(Error::io("map", self.path.display()))?;
@@ -135,6 +133,12 @@ impl Storage {
     fn not_durable(&self, reason: &str) -> Error {
         Error::NotDurable { what: self.path.display().to_string(), reason: reason.into() }
     }
+}
+
+/// `EOPNOTSUPP`: not DAX. `EINVAL`: a kernel before 4.15. The page cache will do for files.
+fn page_cache_only(refusal: &io::Error) -> bool {
+    let errno = refusal.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::EOPNOTSUPP | Errno::EINVAL))
 }
 
 /// A dax device's size is only in sysfs (drivers/dax/bus.c, attribute `size`).
