@@ -3,6 +3,7 @@
 //! A C program that includes the header prints every size, offset and value; this file prints
 //! the same lines from the mirror. What the header names and this file does not is an error, so
 //! that nothing can be added to one side only.
+#![expect(clippy::unwrap_used, reason = "helpers of tests unwrap as tests do")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -80,6 +81,9 @@ fn requests(values: &mut Values) {
     layout!(values, nmreq_vale_attach = NmreqValeAttach { reg, port_index, pad1 });
     layout!(values, nmreq_vale_detach = NmreqValeDetach { port_index, pad1 });
     layout!(values, nmreq_pst_fd = NmreqPstFd { fd, pad });
+}
+
+fn options(values: &mut Values) {
     layout!(
         values,
         nmreq_pools_info = NmreqPoolsInfo {
@@ -178,6 +182,7 @@ fn numbers(values: &mut Values) {
 fn mirror() -> Values {
     let mut values = Values::new();
     requests(&mut values);
+    options(&mut values);
     shared_memory(&mut values);
     numbers(&mut values);
     values
@@ -218,7 +223,7 @@ fn named(text: &str) -> BTreeSet<String> {
     let mut structure = None;
     for line in text.lines().map(str::trim_start) {
         let word = |at: usize| line.split_whitespace().nth(at).unwrap_or_default();
-        if word(0) == "#define" && word(2) != "" {
+        if word(0) == "#define" && !word(2).is_empty() {
             names.insert(word(1).into());
         } else if word(0) == "struct" && word(2) == "{" {
             structure = Some(word(1).to_string());

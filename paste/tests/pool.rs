@@ -1,4 +1,5 @@
 //! Pool test: files that are pools, that are none, and that are broken.
+#![expect(clippy::unwrap_used, reason = "helpers of tests unwrap as tests do")]
 
 use std::{fs, path::PathBuf};
 

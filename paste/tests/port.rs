@@ -1,4 +1,5 @@
 //! Port test: a port on the loopback, from opening to a log that keeps what it received.
+#![expect(clippy::unwrap_used, reason = "helpers of tests unwrap as tests do")]
 
 use std::{
     collections::HashSet,
