@@ -39,7 +39,6 @@ fn main() -> ExitCode {
 }
 
 fn boot_and_serve() -> Result<()> {
-    reaper::block_sigchld()?;
     init::mount_kernel_file_systems()?;
     let mut events = port::Events::open()?;
     init::load_modules()?;
