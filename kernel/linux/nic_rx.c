@@ -98,14 +98,20 @@ static void retire(struct paste_nic_rx *rx, u32 entry)
 	rx->free[rx->count - rx->posted - 1] = entry;
 }
 
-/* The bytes are copied once and only then looked at. */
+/*
+ * The bytes are copied once and only then looked at. No tailroom: while a socket is busy, TCP
+ * would coalesce the payload of a lent frame into that of the ACK before it.
+ */
 static struct sk_buff *copy_frame(struct paste_os_nic *nic, u32 buffer, unsigned int length)
 {
 	const u8 *frame = paste_pool_address(nic->pool, buffer) + nic->pool->frame_offset;
 	struct sk_buff *skb = napi_alloc_skb(&nic->napi, length);
 
-	if (skb)
-		skb_put_data(skb, frame, length);
+	if (!skb)
+		return NULL;
+	if (nic->zerocopy)
+		skb_reserve(skb, skb_tailroom(skb) - length);
+	skb_put_data(skb, frame, length);
 	return skb;
 }
 
@@ -119,8 +125,11 @@ static struct sk_buff *lend_frame(struct paste_os_nic *nic, u32 buffer, unsigned
 	return paste_zerocopy_receive(&nic->napi, nic->dev, nic->pool, buffer, length);
 }
 
-static bool set_checksum(struct sk_buff *skb, const struct virtio_net_hdr *header)
+static bool set_checksum(struct paste_os_nic *nic, struct sk_buff *skb,
+			 const struct virtio_net_hdr *header)
 {
+	if (!virtio_has_feature(nic->vdev, VIRTIO_NET_F_GUEST_CSUM))
+		return true;
 	if (header->gso_type != VIRTIO_NET_HDR_GSO_NONE)
 		return false; /* never negotiated */
 	if (header->flags & VIRTIO_NET_HDR_F_DATA_VALID)
@@ -146,41 +155,47 @@ static void deliver(struct paste_os_nic *nic, struct sk_buff *skb, struct list_h
 		napi_gro_receive(&nic->napi, skb);
 }
 
-/* The device wrote written bytes into the chain that entry describes. */
-static void receive_entry(struct paste_os_nic *nic, u32 entry, unsigned int written,
-			  struct list_head *batch)
+/* Returns whether the buffer went along with the frame. */
+static bool to_stack(struct paste_os_nic *nic, const struct virtio_net_hdr *header, u32 buffer,
+		     unsigned int length, struct list_head *batch)
 {
-	struct virtio_net_hdr header = nic->rx.headers[entry].hdr;
-	bool guest_csum = virtio_has_feature(nic->vdev, VIRTIO_NET_F_GUEST_CSUM);
-	u32 buffer = nic->rx.buffers[entry];
-	unsigned int length = written - HEADER_SIZE;
-	struct sk_buff *skb;
-	bool lent;
+	struct sk_buff *skb = lend_frame(nic, buffer, length);
+	bool lent = skb;
 
-	retire(&nic->rx, entry);
-	if (written < HEADER_SIZE + ETH_HLEN || length > paste_nic_room(nic->pool)) {
-		DEV_STATS_INC(nic->dev, rx_length_errors);
-		DEV_STATS_INC(nic->dev, rx_errors);
-		goto reuse;
-	}
-	skb = lend_frame(nic, buffer, length);
-	lent = skb;
 	if (!skb)
 		skb = copy_frame(nic, buffer, length);
-	if (!skb)
+	if (!skb) {
 		DEV_STATS_INC(nic->dev, rx_dropped);
-	else if (guest_csum && !set_checksum(skb, &header)) {
+	} else if (!set_checksum(nic, skb, header)) {
 		DEV_STATS_INC(nic->dev, rx_frame_errors);
 		DEV_STATS_INC(nic->dev, rx_errors);
 		kfree_skb(skb);
 	} else {
 		deliver(nic, skb, batch);
 	}
-	if (lent)
-		return;
-reuse:
+	return lent;
+}
+
+/* The device wrote written bytes into the chain that entry describes. */
+static void receive_entry(struct paste_os_nic *nic, u32 entry, unsigned int written,
+			  struct list_head *batch)
+{
+	struct virtio_net_hdr header = nic->rx.headers[entry].hdr;
+	u32 buffer = nic->rx.buffers[entry];
+	unsigned int length = written - HEADER_SIZE;
+	bool kept = false;
+
+	retire(&nic->rx, entry);
+	if (written < HEADER_SIZE + ETH_HLEN || length > paste_nic_room(nic->pool)) {
+		DEV_STATS_INC(nic->dev, rx_length_errors);
+		DEV_STATS_INC(nic->dev, rx_errors);
+	} else if (nic->raw) {
+		kept = paste_nic_raw_receive(nic, buffer, length);
+	} else {
+		kept = to_stack(nic, &header, buffer, length, batch);
+	}
 	/* Cannot fail for lack of descriptors: the chain was just retired. */
-	if (post(nic, entry, buffer, GFP_ATOMIC))
+	if (!kept && post(nic, entry, buffer, GFP_ATOMIC))
 		paste_pool_release(nic->pool, buffer, PASTE_DEVICE);
 }
 
@@ -196,6 +211,8 @@ int paste_nic_receive(struct paste_os_nic *nic, int budget)
 		receive_entry(nic, entry - rx->buffers, written, &batch);
 		done++;
 	}
+	if (nic->raw && done)
+		paste_os_port_wake(nic->raw);
 	netif_receive_skb_list(&batch);
 	if (done || READ_ONCE(rx->starved))
 		paste_nic_rx_fill(nic, GFP_ATOMIC);
