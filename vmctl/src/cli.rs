@@ -19,6 +19,42 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run end-to-end cases: `list`, `all`, or parts of their names.
     Test(TestArgs),
+    /// Install what guests need on this machine.
+    Setup(SetupArgs),
+    /// Build the image of a guest.
+    Image(ImageArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SetupArgs {
+    /// Print the commands that take away what set-up has added.
+    #[arg(long)]
+    pub(crate) undo: bool,
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImageArgs {
+    #[command(subcommand)]
+    pub(crate) action: ImageAction,
+    /// The image: a manifest in `images/`.
+    #[arg(long, global = true, value_name = "NAME", default_value = "debian-12")]
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum ImageAction {
+    /// Build the image, or find it built, and check every file of it.
+    Build {
+        /// A locked version that the mirror has dropped is an error; else it is resolved anew.
+        #[arg(long)]
+        locked: bool,
+    },
+    /// Lock the versions that the mirror offers today.
+    Lock,
 }
 
 #[derive(Debug, Args)]

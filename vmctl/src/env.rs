@@ -30,9 +30,21 @@ pub(crate) fn project_root() -> anyhow::Result<PathBuf> {
 /// # Errors
 /// Neither `XDG_CACHE_HOME` nor `HOME` says where it is.
 pub(crate) fn cache_dir() -> anyhow::Result<PathBuf> {
-    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
     let base = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
     Ok(base.context("find the cache folder: set HOME or XDG_CACHE_HOME")?.join("vmctl"))
+}
+
+/// The folder for what must be remembered: what set-up has added to this machine.
+///
+/// # Errors
+/// Neither `XDG_STATE_HOME` nor `HOME` says where it is.
+pub(crate) fn state_dir() -> anyhow::Result<PathBuf> {
+    let base = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
+    Ok(base.context("find the state folder: set HOME or XDG_STATE_HOME")?.join("vmctl"))
+}
+
+fn absolute(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute())
 }
 
 /// The cargo that runs us, or the one in `PATH`.

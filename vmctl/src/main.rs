@@ -8,6 +8,7 @@ mod env;
 mod exit;
 mod report;
 mod signals;
+mod world;
 
 use std::process::ExitCode;
 
@@ -21,6 +22,8 @@ fn main() -> ExitCode {
     signals::watch();
     let ended = match &cli.command {
         Command::Test(args) => cmd::test::run(args),
+        Command::Setup(args) => cmd::setup::run(args),
+        Command::Image(args) => cmd::image::run(args),
     };
     let exit = ended.unwrap_or_else(|error| {
         let exit = Exit::of_error(&error);

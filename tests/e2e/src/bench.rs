@@ -94,6 +94,11 @@ impl Bench {
         Ok(Self { guest, vnet, nvdimm, program, deadline })
     }
 
+    /// The guest, for what the bench has no word for.
+    pub fn guest(&self) -> &Guest {
+        &self.guest
+    }
+
     /// Kills QEMU as something outside would.
     ///
     /// # Errors

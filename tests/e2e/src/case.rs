@@ -16,6 +16,8 @@ pub struct Case {
     pub guest: &'static str,
     /// When the case counts as hanging.
     pub limit: Duration,
+    /// Whether its guests run under TCG even where KVM works.
+    pub emulated: bool,
     /// What its verdict does not cover; shown in the report.
     pub remark: &'static str,
     /// The story.
@@ -25,7 +27,8 @@ pub struct Case {
 impl Case {
     /// A case on the default image with the default deadline.
     pub const fn new(name: &'static str, run: fn(&mut Rig) -> anyhow::Result<()>) -> Self {
-        Self { name, guest: "debian-12", limit: Duration::from_mins(5), remark: "", run }
+        let limit = Duration::from_mins(5);
+        Self { name, guest: "debian-12", limit, emulated: false, remark: "", run }
     }
 
     /// The case without a guest.
@@ -37,6 +40,12 @@ impl Case {
     /// Whether the case needs an image.
     pub fn needs_guest(&self) -> bool {
         self.guest != HOST
+    }
+
+    /// The case with guests under TCG even where KVM works.
+    #[must_use]
+    pub const fn emulated(self) -> Self {
+        Self { emulated: true, ..self }
     }
 
     /// The case with another deadline.

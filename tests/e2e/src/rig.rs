@@ -6,6 +6,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use vm::accel::Accel;
 use vm::nvdimm::Mode;
 use vm::vnet::{Config, HostAddress, Vnet};
 use vm::{Mac, Mib, Nic, Nvdimm, Spec};
@@ -24,19 +25,26 @@ const CONSOLE_LINES: usize = 40;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Needs {
     nvdimm: Option<(Mib, Mode)>,
+    more_cpus: u32,
 }
 
 impl Needs {
     /// An NVDIMM of this size, as `/dev/dax0.0`.
     #[must_use]
     pub fn devdax(size: Mib) -> Self {
-        Self { nvdimm: Some((size, Mode::Devdax)) }
+        Self { nvdimm: Some((size, Mode::Devdax)), ..Self::default() }
     }
 
     /// An NVDIMM of this size, as `/dev/pmem0`.
     #[must_use]
     pub fn fsdax(size: Mib) -> Self {
-        Self { nvdimm: Some((size, Mode::Fsdax)) }
+        Self { nvdimm: Some((size, Mode::Fsdax)), ..Self::default() }
+    }
+
+    /// More than one CPU.
+    #[must_use]
+    pub fn cpus(self, cpus: u32) -> Self {
+        Self { more_cpus: cpus.saturating_sub(1), ..self }
     }
 }
 
@@ -107,8 +115,9 @@ impl Rig {
         let dir = self.dir.join("guest");
         std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
         let vnet = self.network()?;
-        let mut spec = Spec::new(self.case.guest, &base.image, &dir).accel(base.accel);
-        spec = spec.qemu(&base.qemu.path).pvpanic();
+        let accel = if self.case.emulated { Accel::Tcg } else { base.accel };
+        let mut spec = Spec::new(self.case.guest, &base.image, &dir).accel(accel);
+        spec = spec.qemu(&base.qemu.path).pvpanic().cpus(1 + needs.more_cpus);
         spec = spec.nic(Nic::VhostUser { socket: self.socket(), mac: Mac::local(2) });
         let mut medium = None;
         if let Some((size, mode)) = needs.nvdimm {

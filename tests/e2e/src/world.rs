@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
-use vm::accel::Accel;
+use anyhow::{Context, anyhow, bail};
+use vm::BootFiles;
+use vm::accel::{self, Accel};
 use vm::host::Qemu;
-use vm::image::Image;
+use vm::image::{Image, Request};
 use vm::module::Module;
 
 use crate::deploy::{self, Programs};
@@ -38,6 +39,8 @@ pub struct Options {
     pub accel: Option<Accel>,
     /// A Debian mirror, if the system's own sources are not to be used.
     pub debian_mirror: Option<String>,
+    /// Whether a locked version that the mirror has dropped is an error.
+    pub locked: bool,
     /// Whether a failed case keeps its large files.
     pub keep_on_fail: bool,
 }
@@ -67,21 +70,57 @@ impl World {
     /// # Errors
     /// What the host lacks, or why a build failed.
     pub fn prepare(&self, image: &str, tell: &mut dyn FnMut(&str)) -> anyhow::Result<()> {
-        let Options { root, cache, cargo, qemu, debian_mirror, .. } = &self.options;
+        let Options { root, cargo, qemu, .. } = &self.options;
         let qemu = vm::host::qemu(qemu).context("look at QEMU")?;
-        tell("build the guest programs");
+        tell("building the guest programs");
         let programs = deploy::build(cargo, root)?;
-        let request = vm::image::Request {
-            manifest: root.join("images").join(image).with_extension("toml"),
-            agent: programs.agent.clone(),
-            cache: cache.clone(),
-            mirror: debian_mirror.clone(),
-            locked: false,
-        };
+        let request = self.request(image, &programs);
         let image = vm::image::build(&request, tell).with_context(|| format!("build {image}"))?;
-        let accel = self.options.accel.unwrap_or_default();
+        let accel = self.accel(&image, &qemu, tell)?;
         let base = Base { image, programs, qemu, accel };
         self.base.set(base).map_err(|_| anyhow!("the world is prepared once"))
+    }
+
+    /// What is to execute the guests: KVM only if it has really booted one.
+    fn accel(
+        &self,
+        image: &Image,
+        qemu: &Qemu,
+        tell: &mut dyn FnMut(&str),
+    ) -> anyhow::Result<Accel> {
+        if self.options.accel == Some(Accel::Tcg) {
+            return Ok(Accel::Tcg);
+        }
+        let boot = BootFiles {
+            kernel: image.kernel.clone(),
+            initrd: image.initrd.clone(),
+            root: Some(image.root.clone()),
+        };
+        let found = accel::probe(&boot, &qemu.path, &self.options.cache).context("look at KVM")?;
+        tell(&format!("guests run under {}", found.accel.name().to_uppercase()));
+        if self.options.accel == Some(Accel::Kvm) && found.accel != Accel::Kvm {
+            bail!("KVM does not work here: {}", found.because);
+        }
+        Ok(found.accel)
+    }
+
+    /// What an image of this name is built from; builds the agent that goes into it.
+    ///
+    /// # Errors
+    /// Cargo's.
+    pub fn image_request(&self, name: &str) -> anyhow::Result<Request> {
+        let programs = deploy::build(&self.options.cargo, &self.options.root)?;
+        Ok(self.request(name, &programs))
+    }
+
+    fn request(&self, image: &str, programs: &Programs) -> Request {
+        Request {
+            manifest: self.options.root.join("images").join(image).with_extension("toml"),
+            agent: programs.agent.clone(),
+            cache: self.options.cache.clone(),
+            mirror: self.options.debian_mirror.clone(),
+            locked: self.options.locked,
+        }
     }
 
     /// What every guest is made of.
@@ -97,10 +136,15 @@ impl World {
     /// # Errors
     /// The compiler's.
     pub fn module(&self, flags: &[&str], tell: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
-        let sources = self.options.root.join("kernel");
+        let sources = self.kernel_sources();
         let module = module(&sources, flags);
         vm::module::build_on_host(&module, &self.base()?.image, &self.options.cache, tell)
             .context("build the kernel module")
+    }
+
+    /// The sources of the kernel extension.
+    pub fn kernel_sources(&self) -> PathBuf {
+        self.options.root.join("kernel")
     }
 
     /// How the run is set up.
@@ -130,7 +174,7 @@ impl World {
 }
 
 /// The kernel extension as a module that is built from `sources` with these flags.
-pub fn module<'a>(sources: &'a Path, flags: &'a [&'a str]) -> Module<'a> {
+pub(crate) fn module<'a>(sources: &'a Path, flags: &'a [&'a str]) -> Module<'a> {
     Module {
         name: "paste",
         dir: sources,

@@ -1,19 +1,18 @@
 //! Command `test`: chooses cases, prepares the world, runs them, reports.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use e2e::case::select;
 use e2e::runner::{self, Plan};
-use e2e::world::Options;
 use e2e::{CASES, Case, HIDDEN, Seed, World};
 
 use crate::cli::{Accel, TestArgs};
 use crate::exit::{Exit, Usage};
 use crate::report::{self, Head, terminal::Terminal};
-use crate::{env, signals};
+use crate::{signals, world};
+
+use super::gate;
 
 /// Runs or lists cases.
 pub(crate) fn run(args: &TestArgs) -> anyhow::Result<Exit> {
@@ -23,10 +22,13 @@ pub(crate) fn run(args: &TestArgs) -> anyhow::Result<Exit> {
     }
     let cases = select(&args.filters, CASES, HIDDEN).map_err(Usage)?;
     report::check_writable(args.junit.iter().chain(&args.json))?;
-    let seed = Seed(args.seed.unwrap_or_else(fresh_seed));
-    let world = Arc::new(World::new(options(args)?));
-    let mut head = Head { seed: seed.0, accel: "none".into(), qemu: "none".into() };
+    let seed = args.seed.unwrap_or_else(world::fresh_seed);
+    let mut options = world::options(&args.host)?;
+    options.keep_on_fail = args.keep_on_fail;
+    let world = Arc::new(World::new(options));
+    let mut head = Head { seed, accel: "none".into(), qemu: "none".into() };
     if let Some(case) = cases.iter().find(|case| case.needs_guest()) {
+        gate::pass(&args.host)?;
         world.prepare(case.guest, &mut |line| println!("{line}"))?;
         let base = world.base()?;
         head.accel = base.accel.to_string();
@@ -62,34 +64,6 @@ fn list() {
     for case in CASES {
         println!("{:<32} {}", case.name, case.guest);
     }
-}
-
-fn options(args: &TestArgs) -> anyhow::Result<Options> {
-    let root = env::project_root()?;
-    Ok(Options {
-        run_dir: run_dir(&root),
-        root,
-        cache: env::cache_dir()?,
-        cargo: env::cargo(),
-        qemu: args.host.qemu.clone().unwrap_or_else(|| vm::host::QEMU.into()),
-        accel: args.host.accel.into(),
-        debian_mirror: args.host.debian_mirror.clone(),
-        keep_on_fail: args.keep_on_fail,
-    })
-}
-
-/// A folder that no other run uses: time and process id name it.
-fn run_dir(root: &std::path::Path) -> PathBuf {
-    let name = format!("run-{}-{}", since_epoch().as_secs(), std::process::id());
-    root.join("target/vmctl").join(name)
-}
-
-fn fresh_seed() -> u64 {
-    u64::from(since_epoch().subsec_nanos()) ^ u64::from(std::process::id())
-}
-
-fn since_epoch() -> std::time::Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// The options that make a run of one case the same as in this run.

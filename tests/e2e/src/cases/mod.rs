@@ -1,8 +1,10 @@
 //! Cases: the suite in the order in which it runs.
 
 mod inner;
+mod kmod;
 mod nic;
 mod rig_self;
+mod zero_copy;
 
 use std::time::Duration;
 
@@ -15,7 +17,11 @@ pub const CASES: &[Case] = &[
     Case::new("rig::reports_panic", rig_self::reports_panic),
     Case::new("rig::reports_reboot", rig_self::reports_reboot),
     Case::new("rig::reports_lost_vm", rig_self::reports_lost_vm),
+    Case::new("kmod::in_guest", kmod::in_guest).within(Duration::from_mins(12)),
     Case::new("nic::ordinary", nic::ordinary),
+    Case::new("zero_copy::socket_control", zero_copy::socket_control),
+    Case::new("zero_copy::receive", zero_copy::receive),
+    Case::new("zero_copy::forced_copy", zero_copy::forced_copy),
 ];
 
 /// Cases that are chosen by their whole name only: they end badly on purpose, so that the rig's

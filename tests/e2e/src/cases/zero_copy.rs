@@ -1,0 +1,202 @@
+//! Zero-copy cases: where received payload lies, seen from outside the guest.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, anyhow, bail, ensure};
+use serde_json::Value;
+use vm::Mib;
+use vm::vnet::{Direction, Filter, Frame, Tcp, hash};
+
+use crate::bench::{Bench, Medium, PATIENCE, PORT};
+use crate::oracle::Span;
+use crate::oracle::copies::{
+    Found, Placed, Received, copied_bytes, judge_census, judge_pieces, judge_slots,
+};
+use crate::part::number;
+use crate::rig::{Needs, Rig};
+use crate::stream::{NEEDLE, Stream, tag};
+
+/// How many connections receive at once.
+const CONNECTIONS: usize = 64;
+
+/// Lengths of the messages on each connection, in bytes.
+const MESSAGES: [usize; 7] = [64, 256, 1024, 1440, 2016, 3008, 4096];
+
+/// The guest's pool.
+const POOL: &str = "/dev/dax0.0";
+
+/// Through an ordinary socket a message lies in guest memory at least twice.
+pub(super) fn socket_control(rig: &mut Rig) -> anyhow::Result<()> {
+    let bench = rig.boot(Needs::default())?;
+    bench.address()?;
+    let message = Stream::new(rig.seed(), 0, 1024);
+    let len = message.bytes().len();
+    let mut part =
+        bench.part("zero_copy::socket_control", &[&PORT.to_string(), &len.to_string()])?;
+    part.hear_of("ready")?;
+    let tcp = bench.connect()?;
+    tcp.send_all(message.bytes(), PATIENCE).context("send")?;
+    let held = part.hear_of("held")?;
+    ensure!(number(&held, "hash")? == hash(message.bytes()), "the guest holds other bytes");
+    let needle = message.needle(0).context("a message has a needle")?;
+    let found = bench.paused(|vnet| vnet.census(needle).context("search guest memory"))?;
+    ensure!(found.len() >= 2, "the needle was found {} times, 2 expected", found.len());
+    part.go_on()?;
+    part.end()
+}
+
+/// With the module, payload lies where the device wrote it and nowhere else.
+pub(super) fn receive(rig: &mut Rig) -> anyhow::Result<()> {
+    let sight = look(rig, &[])?;
+    let packets = sight.received.len();
+    let bytes: usize = sight.streams.iter().map(|stream| stream.bytes().len()).sum();
+    let copied = copied_bytes(&sight.placed, sight.found.len() + sight.elsewhere.len());
+    rig.figure("received_packets", as_figure(packets));
+    rig.figure("payload_bytes", as_figure(bytes));
+    #[expect(clippy::cast_precision_loss, reason = "a figure, far below 2^52")]
+    rig.figure("cpu_copied_bytes", copied as f64);
+    sight.judge().map_err(|why| anyhow!(why))
+}
+
+/// The same judge says no when the module copies.
+pub(super) fn forced_copy(rig: &mut Rig) -> anyhow::Result<()> {
+    let sight = look(rig, &["PASTE_FORCE_COPY=1"])?;
+    match sight.judge() {
+        Ok(()) => bail!("a module that copies passed for one that does not"),
+        Err(why) if why.contains("where nothing was received") => Ok(()),
+        Err(why) => bail!("the copy was not what the judge saw: {why}"),
+    }
+}
+
+/// What was sent, written by the backend, received in slots, and found in guest memory.
+struct Sight {
+    streams: Vec<Stream>,
+    placed: Vec<Placed>,
+    received: Vec<Received>,
+    /// Tags in the NVDIMM.
+    found: Vec<Found>,
+    /// Guest addresses of tags anywhere else.
+    elsewhere: Vec<u64>,
+}
+
+impl Sight {
+    fn judge(&self) -> Result<(), String> {
+        judge_pieces(&self.placed)?;
+        judge_slots(&self.streams, &self.placed, &self.received)?;
+        if let Some(place) = self.elsewhere.first() {
+            let why = "outside the NVDIMM, where nothing was received";
+            return Err(format!("a needle lies at guest address {place:#x}, {why}"));
+        }
+        judge_census(&self.streams, &self.placed, &self.found)
+    }
+}
+
+/// Sends to a guest that receives through slots, and looks while it holds everything.
+fn look(rig: &mut Rig, flags: &[&str]) -> anyhow::Result<Sight> {
+    let module = rig.module(flags)?;
+    let bench = rig.boot(Needs::devdax(Mib(64)))?;
+    bench.address()?;
+    bench.load(&module)?;
+    let len: usize = MESSAGES.iter().sum();
+    let seed = rig.seed();
+    let streams: Vec<_> =
+        (0..CONNECTIONS as u64).map(|number| Stream::new(seed, number, len)).collect();
+    let args = [POOL, &PORT.to_string(), &CONNECTIONS.to_string()].map(str::to_owned);
+    let total = (CONNECTIONS * len).to_string();
+    let args: Vec<_> = args.iter().map(String::as_str).chain([total.as_str()]).collect();
+    let mut part = bench.part("zero_copy::receive", &args)?;
+    part.hear_of("listening")?;
+    rig.step("connect");
+    let tcps = streams.iter().map(|_| bench.connect()).collect::<anyhow::Result<Vec<_>>>()?;
+    part.hear_of("ready")?;
+    rig.step("send");
+    send(&tcps, &streams)?;
+    let (slots, _) = part.collect_until("held")?;
+    rig.step("search guest memory");
+    let occurrences = bench.paused(|vnet| vnet.census(&tag(seed)).context("search"))?;
+    let nvdimm = bench.nvdimm()?;
+    let (mut found, mut elsewhere) = (Vec::new(), Vec::new());
+    for place in occurrences {
+        match nvdimm.offset(place.file) {
+            Some(offset) => found.push(Found { offset, bytes: nvdimm.read(offset, NEEDLE)? }),
+            None => elsewhere.push(place.guest.0),
+        }
+    }
+    let numbers = numbers(&tcps);
+    let placed = placed(&bench, nvdimm, &numbers)?;
+    let received = slots.iter().map(|slot| received(slot, nvdimm, &numbers));
+    let received = received.collect::<anyhow::Result<_>>()?;
+    part.go_on()?;
+    part.end()?;
+    Ok(Sight { streams, placed, received, found, elsewhere })
+}
+
+/// Sends message by message, one on each connection in turn, each as segments of its own.
+fn send(tcps: &[Tcp], streams: &[Stream]) -> anyhow::Result<()> {
+    let mut done = 0;
+    for len in MESSAGES {
+        for (tcp, stream) in tcps.iter().zip(streams) {
+            let message = &stream.bytes()[done..done + len];
+            tcp.send_all(message, PATIENCE).with_context(|| format!("send {len} bytes"))?;
+        }
+        for tcp in tcps {
+            tcp.wait_acked(PATIENCE).with_context(|| format!("deliver {len} bytes"))?;
+        }
+        done += len;
+    }
+    Ok(())
+}
+
+/// The number of each connection by the host's TCP port.
+fn numbers(tcps: &[Tcp]) -> BTreeMap<u16, usize> {
+    tcps.iter().enumerate().map(|(number, tcp)| (tcp.local().port(), number)).collect()
+}
+
+/// Where the backend wrote each part of each stream.
+fn placed(
+    bench: &Bench,
+    nvdimm: &Medium,
+    numbers: &BTreeMap<u16, usize>,
+) -> anyhow::Result<Vec<Placed>> {
+    let observer = bench.observer();
+    ensure!(observer.dropped() == 0, "the observer has lost frames");
+    let filter = Filter::new().direction(Direction::ToGuest).dst_port(PORT).payload_only();
+    let frames = observer.frames(&filter);
+    let mut firsts = BTreeMap::new();
+    let mut placed = Vec::new();
+    for frame in &frames {
+        let (port, seq) = conversation(frame)?;
+        let number = *numbers.get(&port).context("a frame of a known connection")?;
+        let first = *firsts.entry(port).or_insert(seq);
+        let mut position = seq.wrapping_sub(first) as usize;
+        for range in &frame.payload {
+            let start = nvdimm.offset(range.file);
+            let start = start.with_context(|| format!("frame {} outside the pool", frame.seq))?;
+            let file = Span { start, len: range.len as u64 };
+            placed.push(Placed { stream: number, position, file });
+            position += range.len;
+        }
+    }
+    Ok(placed)
+}
+
+fn conversation(frame: &Frame) -> anyhow::Result<(u16, u32)> {
+    let flow = frame.flow.as_ref().context("a TCP frame has a flow")?;
+    Ok((flow.src.port(), frame.tcp_seq.context("a TCP frame has a sequence number")?))
+}
+
+/// A slot as the guest told of it.
+fn received(
+    slot: &Value,
+    nvdimm: &Medium,
+    numbers: &BTreeMap<u16, usize>,
+) -> anyhow::Result<Received> {
+    let port = u16::try_from(number(slot, "port")?).context("read a slot's port")?;
+    let stream = *numbers.get(&port).with_context(|| format!("a slot names port {port}"))?;
+    let file = nvdimm.of_device(number(slot, "offset")?, number(slot, "len")?);
+    Ok(Received { stream, file, hash: number(slot, "hash")? })
+}
+
+fn as_figure(count: usize) -> f64 {
+    u32::try_from(count).map_or(f64::INFINITY, f64::from)
+}
