@@ -1,21 +1,46 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* control.c -- NIOCCTRL: each request finds its handler */
+#include "plan.h"
 #include "portlist.h"
 #include "register.h"
 
 #define NIC_BUFFERS_MIN 64u /* a NIC with fewer would drop every burst */
 
+/* Of a NIC that nobody has registered: what a registration would get by default. */
+static int nic_info_get(struct nmreq_port_info_get *info, const char *name)
+{
+	const char *nic = paste_name_nic(name);
+	int error = nic ? paste_os_nic_exists(nic) : ENXIO;
+
+	if (error)
+		return error;
+	memset(info, 0, sizeof(*info));
+	info->nr_tx_slots = PASTE_SLOTS_DEFAULT;
+	info->nr_rx_slots = PASTE_SLOTS_DEFAULT;
+	info->nr_tx_rings = 1;
+	info->nr_rx_rings = 1;
+	info->nr_host_tx_rings = 1;
+	info->nr_host_rx_rings = 1;
+	return 0;
+}
+
 static int port_info_get(struct paste_request *request)
 {
 	struct nmreq_port_info_get *info = &request->body.port_info;
 	const struct paste_port *port = paste_port_find(request->header.nr_name);
+	bool is_nic;
 
 	if (!port)
-		return ENXIO;
+		return nic_info_get(info, request->header.nr_name);
+	is_nic = port->kind == PASTE_PORT_NIC;
 	memset(info, 0, sizeof(*info));
 	info->nr_memsize = port->layout.memsize;
+	info->nr_tx_slots = port->tx.num_slots;
 	info->nr_rx_slots = port->rx.num_slots;
+	info->nr_tx_rings = is_nic;
 	info->nr_rx_rings = 1;
+	info->nr_host_tx_rings = is_nic;
+	info->nr_host_rx_rings = is_nic;
 	info->nr_mem_id = port->mem_id;
 	return 0;
 }

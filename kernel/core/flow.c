@@ -82,6 +82,10 @@ static uint64_t encode(const struct paste_flow_queue *queue, uint32_t fd, uint32
 {
 	uint32_t offset = queue->pool->frame_offset;
 
+	if (queue->frames) {
+		*len = (uint16_t)length;
+		return start;
+	}
 	if (offset > start)
 		offset = start;
 	if (start - offset > PST_DOFF_MASK)

@@ -29,6 +29,7 @@ struct paste_flow_queue {
 	struct paste_flow *head, *tail;
 	uint32_t queued, limit; /* buffers in all flows */
 	struct paste_pool *pool;
+	bool frames; /* NIC ports: slots carry whole frames, offset and length as pushed */
 };
 
 void paste_flow_queue_init(struct paste_flow_queue *queue, struct paste_pool *pool,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* kring.c -- the kernel's private twin of a ring: the receive direction */
+/* kring.c -- the kernel's private twin of a ring; the receive direction */
 #include "kring.h"
 
 #define RING_DIR_RX  1
@@ -11,11 +11,6 @@ static uint32_t distance(const struct paste_kring *kring, uint32_t from, uint32_
 	return to >= from ? to - from : to + kring->num_slots - from;
 }
 
-static uint32_t next_slot(const struct paste_kring *kring, uint32_t slot)
-{
-	return slot + 1 == kring->num_slots ? 0 : slot + 1;
-}
-
 static void clear_slot(struct netmap_slot *slot)
 {
 	PASTE_WRITE_ONCE(slot->buf_idx, 0);
@@ -24,8 +19,8 @@ static void clear_slot(struct netmap_slot *slot)
 	PASTE_WRITE_ONCE(slot->ptr, 0);
 }
 
-int paste_kring_rx_init(struct paste_kring *kring, struct netmap_ring *ring,
-			struct paste_pool *pool, uint32_t num_slots)
+int paste_kring_open(struct paste_kring *kring, struct netmap_ring *ring,
+		     struct paste_pool *pool, uint32_t num_slots)
 {
 	uint32_t i, index;
 
@@ -39,19 +34,20 @@ int paste_kring_rx_init(struct paste_kring *kring, struct netmap_ring *ring,
 	for (i = 0; i < num_slots; i++) {
 		index = paste_pool_take(pool, PASTE_SLOT);
 		if (index == 0)
-			goto no_buffer;
+			return ENOMEM;
 		kring->slot_buf[i] = index;
 		ring->slot[i].buf_idx = index;
 	}
 	ring->num_slots = num_slots;
 	ring->nr_buf_size = pool->buf_size;
-	ring->dir = RING_DIR_RX;
 	return 0;
-no_buffer:
-	while (i-- > 0)
-		paste_pool_release(pool, kring->slot_buf[i], PASTE_SLOT);
-	paste_kring_exit(kring);
-	return ENOMEM;
+}
+
+int paste_kring_rx_init(struct paste_kring *kring, struct netmap_ring *ring,
+			struct paste_pool *pool, uint32_t num_slots)
+{
+	ring->dir = RING_DIR_RX;
+	return paste_kring_open(kring, ring, pool, num_slots);
 }
 
 void paste_kring_exit(struct paste_kring *kring)
@@ -66,7 +62,7 @@ static void set_straight(struct paste_kring *kring)
 	struct netmap_ring *ring = kring->ring;
 	uint32_t i, index;
 
-	for (i = kring->hwcur; i != kring->hwtail; i = next_slot(kring, i)) {
+	for (i = kring->hwcur; i != kring->hwtail; i = paste_kring_next(kring, i)) {
 		index = PASTE_READ_ONCE(ring->slot[i].buf_idx);
 		if (index < FIRST_BUFFER || index >= kring->pool->total)
 			clear_slot(&ring->slot[i]);
@@ -94,14 +90,12 @@ static bool collect(struct paste_kring *kring, uint32_t i)
 	return false;
 }
 
-int paste_kring_rx_begin(struct paste_kring *kring, uint32_t *rejected)
+int paste_kring_read_head(struct paste_kring *kring, uint32_t *result)
 {
 	uint32_t head = PASTE_LOAD_ACQUIRE(&kring->ring->head);
 	uint32_t cur = PASTE_READ_ONCE(kring->ring->cur);
 	uint32_t held = distance(kring, kring->hwcur, kring->hwtail);
-	uint32_t i;
 
-	*rejected = 0;
 	if (head >= kring->num_slots || cur >= kring->num_slots ||
 	    distance(kring, kring->hwcur, head) > held ||
 	    distance(kring, kring->hwcur, cur) > held ||
@@ -110,7 +104,19 @@ int paste_kring_rx_begin(struct paste_kring *kring, uint32_t *rejected)
 		set_straight(kring);
 		return EINVAL;
 	}
-	for (i = kring->hwcur; i != head; i = next_slot(kring, i))
+	*result = head;
+	return 0;
+}
+
+int paste_kring_rx_begin(struct paste_kring *kring, uint32_t *rejected)
+{
+	uint32_t head, i;
+	int error = paste_kring_read_head(kring, &head);
+
+	*rejected = 0;
+	if (error)
+		return error;
+	for (i = kring->hwcur; i != head; i = paste_kring_next(kring, i))
 		if (!collect(kring, i))
 			++*rejected;
 	kring->hwcur = head;
@@ -133,7 +139,7 @@ static void write_slot(struct paste_kring *kring, uint32_t index, uint16_t len, 
 	PASTE_WRITE_ONCE(slot->ptr, ptr);
 	kring->slot_buf[kring->hwtail] = 0;
 	kring->slots++;
-	PASTE_WRITE_ONCE(kring->hwtail, next_slot(kring, kring->hwtail));
+	PASTE_WRITE_ONCE(kring->hwtail, paste_kring_next(kring, kring->hwtail));
 }
 
 void paste_kring_rx_publish(struct paste_kring *kring, uint32_t index, uint16_t len,

@@ -6,7 +6,6 @@
 #define DEFAULT_IF_SIZE    1024u
 #define DEFAULT_RING_TOTAL 4u
 #define DEFAULT_RING_SIZE  20480u
-#define DEFAULT_BUF_SIZE   2048u
 #define BUF_TOTAL_LIMIT    (1u << 30)
 #define OBJECT_SIZE_LIMIT  (1u << 24)
 #define OBJECT_ALIGN       64u
@@ -89,7 +88,7 @@ int paste_layout_extmem(struct paste_layout *layout, const struct nmreq_pools_in
 	layout->memsize = wanted->nr_memsize;
 	layout->buf_size = wanted->nr_buf_pool_objsize;
 	if (layout->buf_size == 0)
-		layout->buf_size = DEFAULT_BUF_SIZE;
+		layout->buf_size = PASTE_BUF_SIZE_DEFAULT;
 	if (layout->memsize == 0 || layout->memsize % PASTE_PAGE_SIZE != 0 ||
 	    !is_buf_size(layout->buf_size))
 		return EINVAL;
@@ -118,7 +117,7 @@ int paste_layout_plain(struct paste_layout *layout, const struct paste_layout_ne
 
 	memset(layout, 0, sizeof(*layout));
 	memset(&standard, 0, sizeof(standard));
-	layout->buf_size = DEFAULT_BUF_SIZE;
+	layout->buf_size = PASTE_BUF_SIZE_DEFAULT;
 	error = lay_out_rings(layout, &standard, need);
 	if (error)
 		return error;

@@ -18,6 +18,7 @@
 #include "paste_abi.h"
 
 #define PASTE_PAGE_SIZE   4096u
+#define PASTE_BUF_SIZE_DEFAULT 2048u
 #define PASTE_RINGS_LIMIT (64u << 20) /* bytes of if and ring pools in kernel memory */
 
 struct paste_layout {

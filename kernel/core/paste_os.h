@@ -52,8 +52,11 @@ void paste_os_pool_defer_destroy(struct paste_pool *pool);
 /* Somebody may wait for the port's rings. */
 void paste_os_port_wake(struct paste_port *port);
 
+/* Is there a NIC called name in our hands? ENXIO: no. */
+int paste_os_nic_exists(const char *name);
 /*
- * The NIC called name: receive into port's pool from now on (attach), no longer (detach).
+ * The NIC called name: receive into port's pool from now on (attach), no longer (detach). For a
+ * NIC port see paste_port_receive(); for a pst port the stack gets the frames.
  * ENXIO: no such NIC in our hands; EBUSY: another port has it. attach may sleep. After detach
  * no buffer of the pool is in the device.
  */
@@ -61,6 +64,18 @@ int paste_os_nic_attach(struct paste_port *port, const char *name, struct paste_
 void paste_os_nic_detach(struct paste_port *port, struct paste_os_nic *nic);
 /* Buffers came back: the NIC may post those that it lacked. Must not sleep. */
 void paste_os_nic_refill(struct paste_os_nic *nic);
+
+/*
+ * NIC ports. Send the frame in buffer index (DEVICE) of the attached pool: length bytes from
+ * offset, in place. 0: it will be sent; when the NIC is done with it, it moves the buffer from
+ * DEVICE to SLOT (paste_pool_move) and wakes the port. EAGAIN: no room now. After a detach no
+ * buffer is in the device either way. end: no more frames for now, start sending.
+ */
+int paste_os_nic_send(struct paste_os_nic *nic, uint32_t index, uint32_t offset,
+		      uint16_t length);
+void paste_os_nic_send_end(struct paste_os_nic *nic);
+/* Give a frame to the stack as if the NIC had received it. Copies. */
+int paste_os_nic_inject(struct paste_os_nic *nic, const void *frame, uint16_t length);
 
 /* A connected TCP socket of the calling process delivers into port from now on. */
 int paste_os_socket_register(struct paste_port *port, uint32_t fd);

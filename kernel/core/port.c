@@ -1,38 +1,135 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* port.c -- syncs of a port, and its end */
+/* port.c -- syncs of a port, what a NIC brings, and the end */
 #include "port.h"
 #include "portlist.h"
 #include "register.h"
 
-int paste_port_rxsync(struct paste_port *port)
+/* One RX ring: slots back from the user, what waits into slots. */
+static int sync_rx(struct paste_port *port, struct paste_kring *kring,
+		   struct paste_flow_queue *flows)
 {
 	uint32_t rejected;
-	int error;
+	int error = paste_kring_rx_begin(kring, &rejected);
+
+	if (error)
+		return error;
+	paste_flow_drain(flows, kring);
+	if (port->kind == PASTE_PORT_PST) {
+		/* There is room now for what waited in sockets. */
+		paste_os_socket_drain_pending(port);
+		paste_flow_drain(flows, kring);
+	}
+	paste_kring_rx_commit(kring);
+	return rejected != 0 ? EINVAL : 0;
+}
+
+int paste_port_rxsync(struct paste_port *port)
+{
+	int error, host_error = 0;
 
 	if (!port)
 		return ENXIO;
-	error = paste_kring_rx_begin(&port->rx, &rejected);
-	if (error)
-		return error;
-	/* Released slots first make room, then what waited in sockets can follow. */
-	paste_flow_drain(&port->flows, &port->rx);
-	paste_os_socket_drain_pending(port);
-	paste_flow_drain(&port->flows, &port->rx);
-	paste_kring_rx_commit(&port->rx);
+	error = sync_rx(port, &port->rx, &port->flows);
+	if (port->host_rx.num_slots != 0)
+		host_error = sync_rx(port, &port->host_rx, &port->host_flows);
 	if (port->nic)
 		paste_os_nic_refill(port->nic);
-	return rejected != 0 ? EINVAL : 0;
+	return error ? error : host_error;
+}
+
+static int send(void *context, uint32_t index, uint32_t offset, uint16_t length)
+{
+	const struct paste_port *port = context;
+
+	return paste_os_nic_send(port->nic, index, offset, length);
+}
+
+static int inject(void *context, uint32_t index, uint32_t offset, uint16_t length)
+{
+	const struct paste_port *port = context;
+	int error = paste_os_nic_inject(port->nic,
+					(char *)paste_pool_address(port->pool, index) + offset,
+					length);
+
+	/* It was copied. */
+	if (!error)
+		paste_pool_move(port->pool, index, PASTE_DEVICE, PASTE_SLOT);
+	return error;
 }
 
 int paste_port_txsync(struct paste_port *port)
 {
-	/* A pst port has no TX rings in this version. */
-	return port ? 0 : ENXIO;
+	int error, host_error = 0;
+
+	if (!port)
+		return ENXIO;
+	if (port->tx.num_slots == 0)
+		return 0;
+	error = paste_kring_tx_sync(&port->tx, send, port);
+	paste_os_nic_send_end(port->nic);
+	paste_kring_tx_commit(&port->tx);
+	if (port->host_tx.num_slots != 0) {
+		host_error = paste_kring_tx_sync(&port->host_tx, inject, port);
+		paste_kring_tx_commit(&port->host_tx);
+	}
+	return error ? error : host_error;
+}
+
+static bool is_ready(const struct paste_kring *kring)
+{
+	return kring->num_slots != 0 && paste_kring_readable(kring);
 }
 
 bool paste_port_readable(const struct paste_port *port)
 {
-	return paste_kring_readable(&port->rx);
+	return is_ready(&port->rx) || is_ready(&port->host_rx);
+}
+
+bool paste_port_writable(const struct paste_port *port)
+{
+	return is_ready(&port->tx) || is_ready(&port->host_tx);
+}
+
+int paste_desc_poll(const struct paste_desc *desc, unsigned int wanted, unsigned int *ready)
+{
+	struct paste_port *port = desc->port;
+	int error = 0, rx_error = 0;
+
+	*ready = 0;
+	if (!port)
+		return ENXIO;
+	if ((wanted & PASTE_POLL_OUT) != 0 || (desc->flags & NR_NO_TX_POLL) == 0)
+		error = paste_port_txsync(port);
+	if ((wanted & PASTE_POLL_IN) != 0 || (desc->flags & NR_DO_RX_POLL) != 0)
+		rx_error = paste_port_rxsync(port);
+	if (paste_port_readable(port))
+		*ready |= wanted & PASTE_POLL_IN;
+	if (paste_port_writable(port))
+		*ready |= wanted & PASTE_POLL_OUT;
+	return error ? error : rx_error;
+}
+
+bool paste_port_receive(struct paste_port *port, uint32_t index, uint16_t length)
+{
+	if (!paste_flow_has_room(&port->flows) ||
+	    !paste_pool_move(port->pool, index, PASTE_DEVICE, PASTE_QUEUED))
+		return false;
+	paste_flow_push(&port->flows, &port->frames, index, (uint16_t)port->pool->frame_offset,
+			length);
+	return true;
+}
+
+uint32_t paste_port_host_take(struct paste_port *port)
+{
+	if (port->host_rx.num_slots == 0 || !paste_flow_has_room(&port->host_flows))
+		return 0;
+	return paste_pool_take(port->pool, PASTE_QUEUED);
+}
+
+void paste_port_host_push(struct paste_port *port, uint32_t index, uint16_t length)
+{
+	paste_flow_push(&port->host_flows, &port->host_frames, index,
+			(uint16_t)port->pool->frame_offset, length);
 }
 
 void paste_port_detach_nic(struct paste_port *port)
@@ -55,6 +152,9 @@ void paste_port_dismantle(struct paste_port *port)
 		paste_os_port_exit(port);
 	}
 	paste_kring_exit(&port->rx);
+	paste_kring_exit(&port->tx);
+	paste_kring_exit(&port->host_rx);
+	paste_kring_exit(&port->host_tx);
 	if (port->pool) {
 		paste_pool_release_all(port->pool, PASTE_QUEUED);
 		paste_pool_release_all(port->pool, PASTE_SLOT);

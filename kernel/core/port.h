@@ -2,8 +2,10 @@
 /*
  * port.h -- what a descriptor of /dev/paste is bound to.
  *
- * A descriptor (one open) has at most one port. A pst port has a pool, RX rings, the queue of
- * its flows, and at most one attached NIC. A NIC port (netmap's own) has the NIC's rings. Ports
+ * A descriptor (one open) has at most one port. A pst port has a pool, an RX ring, the queue of
+ * its flows, and at most one attached NIC. A NIC port (netmap's own) has one NIC from birth to
+ * death: all frames that it receives go to the RX ring, none to the stack. With host rings the
+ * stack's other end is there too: what it sends comes out of host RX, host TX injects. Ports
  * are found by name under the glue's big lock (paste_control is never entered twice at once).
  */
 #ifndef PASTE_PORT_H
@@ -24,8 +26,10 @@ struct paste_port {
 	struct paste_pool *pool;
 	struct paste_os_region *rings_region; /* KERNEL_RINGS: if and rings; else NULL */
 	struct netmap_if *nifp;
-	struct paste_kring rx;     /* pst: the one RX ring */
-	struct paste_flow_queue flows;
+	struct paste_kring rx, tx, host_rx, host_tx; /* num_slots 0: there is none */
+	struct paste_flow_queue flows; /* on their way to rx */
+	struct paste_flow_queue host_flows; /* on their way to host_rx */
+	struct paste_flow frames, host_frames; /* NIC port: the only flows */
 	struct paste_os_nic *nic;  /* attached NIC, or NULL */
 	char nic_name[NETMAP_REQ_IFNAMSIZ];
 	uint16_t mem_id;
@@ -53,6 +57,28 @@ int paste_port_rxsync(struct paste_port *port);
 int paste_port_txsync(struct paste_port *port);
 /* cur != tail on an RX ring: poll reports POLLIN. */
 bool paste_port_readable(const struct paste_port *port);
+/* The same of a TX ring, for POLLOUT. */
+bool paste_port_writable(const struct paste_port *port);
+
+#define PASTE_POLL_IN  1u
+#define PASTE_POLL_OUT 2u
+/*
+ * poll: the syncs that netmap(4) says for the wanted events and the descriptor's NR_NO_TX_POLL
+ * and NR_DO_RX_POLL, then what of wanted is ready. Locks and errors as with the syncs.
+ */
+int paste_desc_poll(const struct paste_desc *desc, unsigned int wanted, unsigned int *ready);
+
+/*
+ * For the NIC of a NIC port, any context. It received a frame into index (DEVICE), from the
+ * pool's frame_offset. False: no room, index stays the NIC's. It does not wake the port.
+ */
+bool paste_port_receive(struct paste_port *port, uint32_t index, uint16_t length);
+/*
+ * The stack sends on that NIC: take a buffer, copy the frame to the pool's frame_offset, push
+ * it and wake the port. take gives 0: no room, or the port has no host rings.
+ */
+uint32_t paste_port_host_take(struct paste_port *port);
+void paste_port_host_push(struct paste_port *port, uint32_t index, uint16_t length);
 
 /* Glue hooks: a port is born or dies. */
 int paste_os_port_init(struct paste_port *port);

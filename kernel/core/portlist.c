@@ -18,6 +18,29 @@ const char *paste_name_pst(const char *name)
 	return name[1] != 0 ? name + 1 : NULL;
 }
 
+static const char *without_netmap(const char *name)
+{
+	static const char prefix[] = "netmap:";
+	uint32_t i;
+
+	for (i = 0; prefix[i] != 0; i++)
+		if (name[i] != prefix[i])
+			return name;
+	return name + i;
+}
+
+const char *paste_name_nic(const char *name)
+{
+	const char *nic = without_netmap(name);
+	const char *at;
+
+	/* VALE and pst ports have a colon, pipes a brace. */
+	for (at = nic; *at != 0; at++)
+		if (*at == ':' || *at == '{' || *at == '}')
+			return NULL;
+	return *nic != 0 ? nic : NULL;
+}
+
 bool paste_name_equal(const char *name, const char *other)
 {
 	while (*name == *other && *name != 0) {
@@ -51,6 +74,7 @@ struct paste_port *paste_port_find(const char *name)
 {
 	struct paste_port *port;
 
+	name = without_netmap(name);
 	for (port = ports; port; port = port->next)
 		if (paste_name_equal(port->name, name))
 			return port;

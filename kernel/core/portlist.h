@@ -2,7 +2,8 @@
 /*
  * portlist.h -- all ports, by name; and what names mean.
  *
- * A pst port is called pst<SSS>:<PPP>; a NIC is tied to it as pst<SSS>:<NIC>.
+ * A pst port is called pst<SSS>:<PPP>; a NIC is tied to it as pst<SSS>:<NIC>. The port of a
+ * NIC is called like the NIC; netmap: may stand before it in requests.
  */
 #ifndef PASTE_PORTLIST_H
 #define PASTE_PORTLIST_H
@@ -11,6 +12,8 @@
 
 /* PPP of a pst name, NULL if it is none. */
 const char *paste_name_pst(const char *name);
+/* The NIC of a NIC port's name, NULL if the name is another kind's. */
+const char *paste_name_nic(const char *name);
 /* Same SSS. */
 bool paste_name_same_pst(const char *name, const char *other);
 bool paste_name_equal(const char *name, const char *other);
@@ -18,7 +21,7 @@ bool paste_name_equal(const char *name, const char *other);
 void paste_name_copy(char *to, const char *from);
 
 /* All under the big lock. */
-struct paste_port *paste_port_find(const char *name);
+struct paste_port *paste_port_find(const char *name); /* as in requests */
 /* The port that shares its SSS with name: the descriptor's own, else the only one. Or NULL. */
 struct paste_port *paste_port_find_pst(const struct paste_desc *desc, const char *name);
 void paste_port_list(struct paste_port *port);

@@ -1,89 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* register.c -- a pst port is born from a REGISTER request */
+/* register.c -- a port is born from a REGISTER request */
+#include "plan.h"
 #include "portlist.h"
 #include "register.h"
 
-#define RX_SLOTS_DEFAULT 1024u
-#define RX_SLOTS_MIN     4u
-#define RX_SLOTS_MAX     16384u
-#define PLAIN_STOCK      3072u      /* buffers for NIC and stack in plain memory */
-#define EXTRA_MAX        (1u << 28) /* keeps sums of buffers far from overflow */
-#define RX_RINGS         1u
+#define STOCK 3072u /* buffers for NIC and stack in plain memory */
 
-#define KNOWN_FLAGS                                                                       \
-	(NR_MONITOR_TX | NR_MONITOR_RX | NR_ZCOPY_MON | NR_EXCLUSIVE | NR_RX_RINGS_ONLY | \
-	 NR_TX_RINGS_ONLY | NR_ACCEPT_VNET_HDR | NR_DO_RX_POLL | NR_NO_TX_POLL)
-#define REFUSED_FLAGS (NR_MONITOR_TX | NR_MONITOR_RX | NR_ZCOPY_MON | NR_TX_RINGS_ONLY)
-
-static int check_mode(const struct nmreq_register *reg)
+static int open_region(struct paste_port *port, const struct paste_plan *plan,
+		       struct paste_request *request, struct paste_os_region **region)
 {
-	if (reg->nr_flags & ~(uint64_t)KNOWN_FLAGS)
-		return EINVAL;
-	if (reg->nr_flags & REFUSED_FLAGS)
-		return EOPNOTSUPP;
-	if (reg->nr_mode == NR_REG_DEFAULT || reg->nr_mode > NR_REG_ONE_SW)
-		return EINVAL;
-	if (reg->nr_mode != NR_REG_ALL_NIC && reg->nr_mode != NR_REG_NIC_SW)
-		return EOPNOTSUPP;
-	/* Nobody shares another port's region yet. */
-	return reg->nr_mem_id == 0 ? 0 : EOPNOTSUPP;
-}
-
-static int check_offsets(struct paste_request *request)
-{
-	const struct nmreq_opt_offsets *offsets = &request->offsets;
-	int error = 0;
-
-	if (!paste_request_has(request, NETMAP_REQ_OPT_OFFSETS))
-		return 0;
-	/* Bits above these carry descriptor and payload start. */
-	if ((offsets->nro_offset_bits != 0 && offsets->nro_offset_bits != PST_OFFSET_BITS) ||
-	    offsets->nro_max_offset > PST_OFFSET_MASK ||
-	    offsets->nro_initial_offset > offsets->nro_max_offset)
-		error = EINVAL;
-	else if (offsets->nro_tx_align != 0 || offsets->nro_min_gap != 0)
-		error = EOPNOTSUPP;
-	return error ? paste_request_fail(request, NETMAP_REQ_OPT_OFFSETS, error) : 0;
-}
-
-static int check_options(struct paste_request *request)
-{
-	if (!paste_request_has(request, NETMAP_REQ_OPT_EXTMEM)) {
-		if (paste_request_has(request, PASTE_REQ_OPT_RESERVE))
-			return paste_request_fail(request, PASTE_REQ_OPT_RESERVE, EINVAL);
-		if (paste_request_has(request, PASTE_REQ_OPT_KERNEL_RINGS))
-			return paste_request_fail(request, PASTE_REQ_OPT_KERNEL_RINGS, EINVAL);
-	} else if (request->extmem.nro_usrptr == 0 ||
-		   request->extmem.nro_usrptr % PASTE_PAGE_SIZE != 0) {
-		return paste_request_fail(request, NETMAP_REQ_OPT_EXTMEM, EINVAL);
-	}
-	return check_offsets(request);
-}
-
-static uint32_t rx_slots(const struct nmreq_register *reg)
-{
-	uint32_t slots = reg->nr_rx_slots;
-
-	if (slots == 0)
-		return RX_SLOTS_DEFAULT;
-	if (slots < RX_SLOTS_MIN)
-		return RX_SLOTS_MIN;
-	return slots > RX_SLOTS_MAX ? RX_SLOTS_MAX : slots;
-}
-
-static uint32_t extra_wanted(const struct nmreq_register *reg)
-{
-	return reg->nr_extra_bufs > EXTRA_MAX ? EXTRA_MAX : reg->nr_extra_bufs;
-}
-
-static int open_region(struct paste_port *port, struct paste_request *request,
-		       struct paste_os_region **region)
-{
-	const struct nmreq_register *reg = &request->body.reg;
 	struct paste_layout_need need = {
-		.rings = RX_RINGS,
-		.slots = rx_slots(reg),
-		.buffers = rx_slots(reg),
+		.rings = paste_plan_rings(plan),
+		.slots = plan->tx_slots > plan->rx_slots ? plan->tx_slots : plan->rx_slots,
+		.buffers = paste_plan_ring_buffers(plan),
 	};
 	int error;
 
@@ -95,26 +24,24 @@ static int open_region(struct paste_port *port, struct paste_request *request,
 						    port->layout.memsize, region);
 		return error ? paste_request_fail(request, NETMAP_REQ_OPT_EXTMEM, error) : 0;
 	}
-	need.buffers += PLAIN_STOCK + extra_wanted(reg);
+	need.buffers += STOCK + plan->extra;
 	error = paste_layout_plain(&port->layout, &need);
 	return error ? error : paste_os_region_alloc(port->layout.memsize, region);
 }
 
-static int open_pool(struct paste_port *port, struct paste_request *request)
+static int open_pool(struct paste_port *port, const struct paste_plan *plan,
+		     struct paste_request *request)
 {
 	const struct paste_layout *layout = &port->layout;
 	struct paste_os_region *region;
-	int error = open_region(port, request, &region);
+	int error = open_region(port, plan, request, &region);
 
 	if (!error)
 		error = paste_pool_create(region, layout->buf_offset, layout->buf_size,
 					  layout->buf_total, &port->pool);
-	if (error)
-		return error;
-	if (paste_request_has(request, NETMAP_REQ_OPT_OFFSETS))
-		port->pool->frame_offset = (uint32_t)request->offsets.nro_initial_offset;
-	paste_flow_queue_init(&port->flows, port->pool, 0);
-	return 0;
+	if (!error)
+		port->pool->frame_offset = plan->frame_offset;
+	return error;
 }
 
 static int reserve_bitmap(struct paste_port *port, const struct paste_opt_reserve *option)
@@ -161,26 +88,59 @@ static int rings_memory(struct paste_port *port, char **memory)
 	return error;
 }
 
-static int open_rings(struct paste_port *port, uint32_t slots)
+/* Of a port's ring number i in if and ring pools; ofs: its place in ring_ofs. */
+static struct netmap_ring *place_ring(struct paste_port *port, char *memory, uint32_t i,
+				      uint32_t ofs)
 {
 	const struct paste_layout *layout = &port->layout;
+	uint64_t offset = layout->ring_offset + (uint64_t)i * layout->ring_size;
+	struct netmap_ring *ring = (struct netmap_ring *)(memory + offset);
+
+	port->nifp->ring_ofs[ofs] = (int64_t)(offset - layout->if_offset);
+	if (!layout->kernel_rings)
+		ring->buf_ofs = (int64_t)(layout->buf_offset - offset);
+	return ring;
+}
+
+static int open_rings(struct paste_port *port, const struct paste_plan *plan)
+{
+	/* As ring_ofs wants them: NIC TX, host TX, NIC RX, host RX. */
+	struct paste_kring *krings[] = { &port->tx, &port->host_tx, &port->rx, &port->host_rx };
 	struct netmap_ring *ring;
+	uint32_t i, ofs = 0, placed = 0;
 	char *memory;
 	int error = rings_memory(port, &memory);
 
 	if (error)
 		return error;
-	port->nifp = (struct netmap_if *)(memory + layout->if_offset);
+	port->nifp = (struct netmap_if *)(memory + port->layout.if_offset);
 	memcpy(port->nifp->ni_name, port->name, sizeof(port->nifp->ni_name) - 1);
 	port->nifp->ni_version = NETMAP_API;
 	port->nifp->ni_flags = NI_PRIV_MEM;
-	port->nifp->ni_rx_rings = RX_RINGS;
-	port->nifp->ring_ofs[0] = (int64_t)(layout->ring_offset - layout->if_offset);
-	ring = (struct netmap_ring *)(memory + layout->ring_offset);
-	if (!layout->kernel_rings)
-		ring->buf_ofs = (int64_t)(layout->buf_offset - layout->ring_offset);
-	ring->offset_mask = PST_OFFSET_MASK;
-	return paste_kring_rx_init(&port->rx, ring, port->pool, slots);
+	port->nifp->ni_tx_rings = plan->kind == PASTE_PORT_NIC;
+	port->nifp->ni_rx_rings = 1;
+	port->nifp->ni_host_tx_rings = plan->kind == PASTE_PORT_NIC;
+	port->nifp->ni_host_rx_rings = plan->kind == PASTE_PORT_NIC;
+	for (i = 0; i < 4 && !error; i++) {
+		bool is_tx = i < 2, is_host = i % 2 != 0;
+
+		if (plan->kind == PASTE_PORT_PST && (is_tx || is_host))
+			continue;
+		/* Without NIC_SW host rings are counted, but have no place. */
+		if (is_host && !plan->host) {
+			ofs++;
+			continue;
+		}
+		ring = place_ring(port, memory, placed++, ofs++);
+		ring->offset_mask = plan->offset_mask;
+		ring->ringid = is_host;
+		if (is_tx)
+			error = paste_kring_tx_init(krings[i], ring, port->pool, plan->tx_slots);
+		else
+			error = paste_kring_rx_init(krings[i], ring, port->pool, plan->rx_slots);
+		krings[i]->offset_mask = plan->offset_mask;
+	}
+	return error;
 }
 
 /* Returns how many there were. */
@@ -199,9 +159,21 @@ static uint32_t take_extra(struct paste_port *port, uint32_t wanted)
 	return granted;
 }
 
-static int build(struct paste_port *port, struct paste_request *request)
+static void open_flows(struct paste_port *port, const struct paste_plan *plan)
 {
-	struct nmreq_register *reg = &request->body.reg;
+	bool frames = plan->kind == PASTE_PORT_NIC;
+
+	/* What waits must not take all that the NIC receives into. */
+	paste_flow_queue_init(&port->flows, port->pool,
+			      paste_pool_count(port->pool, PASTE_FREE) / 2 + 1);
+	paste_flow_queue_init(&port->host_flows, port->pool, plan->rx_slots);
+	port->flows.frames = frames;
+	port->host_flows.frames = frames;
+}
+
+static int build(struct paste_port *port, const struct paste_plan *plan,
+		 struct paste_request *request)
+{
 	int error = paste_os_port_init(port);
 
 	if (error)
@@ -210,31 +182,37 @@ static int build(struct paste_port *port, struct paste_request *request)
 	port->mem_id = paste_port_new_mem_id();
 	if (port->mem_id == 0)
 		return ENOMEM;
-	error = open_pool(port, request);
+	error = open_pool(port, plan, request);
 	if (!error)
 		error = reserve(port, request);
 	if (!error)
-		error = open_rings(port, rx_slots(reg));
+		error = open_rings(port, plan);
 	if (error)
 		return error;
-	reg->nr_extra_bufs = take_extra(port, extra_wanted(reg));
-	/* Waiting payload must not take all that the NIC receives into. */
-	port->flows.limit = paste_pool_count(port->pool, PASTE_FREE) / 2 + 1;
-	return 0;
+	request->body.reg.nr_extra_bufs = take_extra(port, plan->extra);
+	open_flows(port, plan);
+	if (!plan->nic)
+		return 0;
+	paste_name_copy(port->nic_name, plan->nic);
+	error = paste_os_nic_attach(port, plan->nic, &port->nic);
+	if (error)
+		port->nic = NULL;
+	return error;
 }
 
 static void answer(const struct paste_port *port, struct paste_request *request)
 {
 	struct nmreq_register *reg = &request->body.reg;
+	bool is_nic = port->kind == PASTE_PORT_NIC;
 
 	reg->nr_offset = port->layout.if_offset;
 	reg->nr_memsize = port->layout.memsize;
-	reg->nr_tx_slots = 0;
+	reg->nr_tx_slots = port->tx.num_slots;
 	reg->nr_rx_slots = port->rx.num_slots;
-	reg->nr_tx_rings = 0;
-	reg->nr_rx_rings = RX_RINGS;
-	reg->nr_host_tx_rings = 0;
-	reg->nr_host_rx_rings = 0;
+	reg->nr_tx_rings = is_nic;
+	reg->nr_rx_rings = 1;
+	reg->nr_host_tx_rings = is_nic;
+	reg->nr_host_rx_rings = is_nic;
 	reg->nr_mem_id = port->mem_id;
 	paste_layout_info(&port->layout, &request->extmem.nro_info);
 	request->extmem.nro_info.nr_mem_id = port->mem_id;
@@ -244,26 +222,21 @@ static void answer(const struct paste_port *port, struct paste_request *request)
 int paste_register(struct paste_desc *desc, struct paste_request *request)
 {
 	const char *name = request->header.nr_name;
+	struct paste_plan plan;
 	struct paste_port *port;
 	int error;
 
-	if (desc->port)
+	if (desc->port || paste_port_find(name))
 		return EBUSY;
-	if (!paste_name_pst(name))
-		return name[0] != 0 ? EOPNOTSUPP : EINVAL;
-	if (paste_port_find(name))
-		return EBUSY;
-	error = check_mode(&request->body.reg);
-	if (!error)
-		error = check_options(request);
+	error = paste_plan_make(&plan, request);
 	if (error)
 		return error;
 	port = paste_os_alloc(sizeof(*port));
 	if (!port)
 		return ENOMEM;
-	port->kind = PASTE_PORT_PST;
-	paste_name_copy(port->name, name);
-	error = build(port, request);
+	port->kind = plan.kind;
+	paste_name_copy(port->name, plan.nic ? plan.nic : name);
+	error = build(port, &plan, request);
 	if (error) {
 		paste_port_dismantle(port);
 		return error;

@@ -87,7 +87,8 @@ static bool is_known(uint32_t type)
 }
 
 /* A known option twice: EINVAL on both. Returns whether it was. */
-static bool mark_duplicate(struct paste_request *request, const struct paste_request_option *new)
+static bool mark_duplicate(struct paste_request *request,
+			   const struct paste_request_option *new)
 {
 	bool found = false;
 	uint32_t i;

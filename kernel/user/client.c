@@ -180,12 +180,30 @@ uint32_t client_extra_take(struct client *client)
 	return index;
 }
 
+/* Slots of the kernel: their buffers are theirs, or being sent. */
+static void count_slots(const struct paste_kring *kring, uint32_t *in_slots, uint32_t *sending)
+{
+	const struct paste_buffer *buffer;
+	uint32_t i;
+
+	for (i = 0; i < kring->num_slots; i++) {
+		if (kring->slot_buf[i] == 0)
+			continue;
+		buffer = &kring->pool->buffers[kring->slot_buf[i]];
+		CHECK(buffer->owner == PASTE_SLOT || buffer->owner == PASTE_DEVICE);
+		if (buffer->owner == PASTE_SLOT)
+			++*in_slots;
+		else
+			++*sending;
+	}
+}
+
 void client_check_conservation(struct client *client)
 {
 	const struct paste_port *port = client->desc.port;
 	struct paste_pool *pool = port->pool;
 	uint32_t count[PASTE_OWNERS] = { 0 };
-	uint32_t index, i, free_list = 0, in_slots = 0;
+	uint32_t index, i, free_list = 0, in_slots = 0, sending = 0;
 
 	for (index = 2; index < pool->total; index++)
 		count[pool->buffers[index].owner]++;
@@ -196,14 +214,12 @@ void client_check_conservation(struct client *client)
 		free_list++;
 	}
 	CHECK_EQUAL(free_list, count[PASTE_FREE]);
-	for (i = 0; i < port->rx.num_slots; i++) {
-		index = port->rx.slot_buf[i];
-		if (index == 0)
-			continue;
-		CHECK(pool->buffers[index].owner == PASTE_SLOT);
-		in_slots++;
-	}
+	count_slots(&port->rx, &in_slots, &sending);
+	count_slots(&port->host_rx, &in_slots, &sending);
+	CHECK_EQUAL(sending, 0);
+	count_slots(&port->tx, &in_slots, &sending);
+	count_slots(&port->host_tx, &in_slots, &sending);
 	CHECK_EQUAL(in_slots, count[PASTE_SLOT]);
-	CHECK_EQUAL(port->flows.queued, count[PASTE_QUEUED]);
+	CHECK_EQUAL(port->flows.queued + port->host_flows.queued, count[PASTE_QUEUED]);
 	CHECK(!port->nic || fake_nic_posted(port->nic_name) == count[PASTE_DEVICE]);
 }

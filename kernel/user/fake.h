@@ -13,6 +13,7 @@
 #define FAKE_ARENA   (32u << 20) /* bytes of user space */
 #define FAKE_HEADERS 66u         /* Ethernet, IPv4, TCP with timestamps */
 #define FAKE_POSTED  128u        /* buffers that a NIC wants to hold */
+#define FAKE_SENDING 8u          /* frames that a NIC can be sending */
 
 /* os.c: allocation, locks, user space, regions */
 void fake_reset(void); /* empty user space; checks that nothing was leaked before */
@@ -27,9 +28,19 @@ bool fake_may_fail(void); /* for the glue: true if this step fails */
 /* Pools whose last reference went die only here. */
 void fake_run_deferred(void);
 
-/* nic.c: receive a frame whose payload goes to socket fd. False: no buffer was posted. */
+/*
+ * nic.c: receive a frame whose payload goes to socket fd, or, on the NIC of a NIC port, is the
+ * frame. False: no buffer was posted, or no room.
+ */
 bool fake_receive(const char *nic, uint32_t fd, const void *payload, uint16_t length);
+/* Buffers posted for frames to come, or being sent. */
 uint32_t fake_nic_posted(const char *nic);
+/* The frame that the NIC sends next; it is done with it. NULL: none. */
+const char *fake_sent(const char *nic, uint16_t *length);
+/* The frame that was injected into the stack last; length is 0 if none was since. */
+const char *fake_injected(const char *nic, uint16_t *length);
+/* The stack sends. False: no room, or no host rings. */
+bool fake_stack_send(const char *nic, const void *frame, uint16_t length);
 void fake_nic_reset(void);
 
 /* socket.c */

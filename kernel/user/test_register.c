@@ -124,8 +124,8 @@ static void foreign_mem_id(void)
 static void names(void)
 {
 	static const char *const good[] = { "pst:0", "pst0:0", "psta:eth0", "pst::" };
-	static const char *const other[] = { "pst", "pst0", "pst:", "vale0:1", "null",
-					     "eth9{1", "xpst:0" };
+	static const char *const other[] = { "pst:", "vale0:1", "eth0{1", "eth0}1", "xpst:0" };
+	static const char *const no_nic[] = { "pst", "pst0", "null", "eth7", "netmap:eth7" };
 	size_t i;
 
 	for (i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
@@ -134,7 +134,10 @@ static void names(void)
 	}
 	for (i = 0; i < sizeof(other) / sizeof(other[0]); i++)
 		CHECK_EQUAL(send_name(other[i]), EOPNOTSUPP);
+	for (i = 0; i < sizeof(no_nic) / sizeof(no_nic[0]); i++)
+		CHECK_EQUAL(send_name(no_nic[i]), ENXIO);
 	CHECK_EQUAL(send_name(""), EINVAL);
+	CHECK_EQUAL(send_name("netmap:"), EOPNOTSUPP);
 	finish();
 }
 

@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* test_nicport.c -- netmap's own ports: frames of a NIC and of the stack, both directions */
+#include "check.h"
+#include "client.h"
+
+#define SLOTS 16u
+
+/* Ring numbers in ring_ofs. */
+enum { TX, HOST_TX, RX, HOST_RX };
+
+static struct client client;
+
+static int open_mode(uint32_t mode, uint32_t initial_offset)
+{
+	struct client_spec spec = { .name = "netmap:eth0", .slots = SLOTS,
+				    .initial_offset = initial_offset };
+	int error;
+
+	fake_reset();
+	memset(&client, 0, sizeof(client));
+	client_prepare_register(&client, &spec);
+	client.request->body.reg.nr_mode = mode;
+	client.request->body.reg.nr_tx_slots = SLOTS;
+	error = client_send(&client);
+	if (!error)
+		client_map(&client);
+	return error;
+}
+
+static void finish(void)
+{
+	client_check_conservation(&client);
+	client_close(&client);
+	fake_run_deferred();
+	CHECK_EQUAL(fake_live(), 0);
+}
+
+static struct netmap_ring *ring(int i)
+{
+	CHECK(client.nifp->ring_ofs[i] != 0);
+	return (struct netmap_ring *)((char *)client.nifp + client.nifp->ring_ofs[i]);
+}
+
+static char *buffer(struct netmap_ring *r, const struct netmap_slot *slot)
+{
+	return (char *)r + r->buf_ofs + (size_t)slot->buf_idx * r->nr_buf_size +
+	       (slot->ptr & r->offset_mask);
+}
+
+static uint32_t after(uint32_t i)
+{
+	return (i + 1) % SLOTS;
+}
+
+static void expect_frame(int i, const char *text)
+{
+	struct netmap_ring *r = ring(i);
+	struct netmap_slot *slot = &r->slot[r->head];
+
+	CHECK(r->head != r->tail);
+	CHECK_EQUAL(slot->len, strlen(text));
+	CHECK(memcmp(buffer(r, slot), text, slot->len) == 0);
+	r->head = r->cur = after(r->head);
+}
+
+static bool put_frame(int i, const char *text)
+{
+	struct netmap_ring *r = ring(i);
+	struct netmap_slot *slot = &r->slot[r->head];
+
+	if (r->head == r->tail)
+		return false;
+	slot->len = (uint16_t)strlen(text);
+	memcpy(buffer(r, slot), text, slot->len);
+	r->head = r->cur = after(r->head);
+	return true;
+}
+
+static int rxsync(void)
+{
+	return paste_port_rxsync(client.desc.port);
+}
+
+static int txsync(void)
+{
+	return paste_port_txsync(client.desc.port);
+}
+
+static void expect_sent(const char *text)
+{
+	uint16_t length;
+	const char *frame = fake_sent("eth0", &length);
+
+	CHECK(frame != NULL);
+	CHECK_EQUAL(length, strlen(text));
+	CHECK(memcmp(frame, text, length) == 0);
+}
+
+static void registers(void)
+{
+	const struct nmreq_register *reg;
+	struct client second = { .request = NULL };
+
+	CHECK_EQUAL(open_mode(NR_REG_NIC_SW, 0), 0);
+	reg = &client.request->body.reg;
+	CHECK(reg->nr_tx_rings == 1 && reg->nr_rx_rings == 1);
+	CHECK(reg->nr_host_tx_rings == 1 && reg->nr_host_rx_rings == 1);
+	CHECK(reg->nr_tx_slots == SLOTS && reg->nr_rx_slots == SLOTS);
+	CHECK(ring(TX)->dir == 0 && ring(HOST_TX)->dir == 0);
+	CHECK(ring(RX)->dir == 1 && ring(HOST_RX)->dir == 1);
+	CHECK_EQUAL(ring(TX)->tail, SLOTS - 1);
+	CHECK_EQUAL(ring(RX)->tail, 0);
+	CHECK(strcmp(client.nifp->ni_name, "eth0") == 0);
+	/* The same NIC under either name. */
+	client_prepare(&second, NETMAP_REQ_REGISTER, "eth0")->body.reg.nr_mode = NR_REG_ALL_NIC;
+	CHECK_EQUAL(client_send(&second), EBUSY);
+	finish();
+	CHECK_EQUAL(open_mode(NR_REG_ALL_NIC, 0), 0);
+	CHECK(client.nifp->ring_ofs[HOST_TX] == 0 && client.nifp->ring_ofs[HOST_RX] == 0);
+	CHECK(client.nifp->ring_ofs[TX] != 0 && client.nifp->ring_ofs[RX] != 0);
+	finish();
+}
+
+/* A NIC has one user: a pst port, or a port of its own. */
+static void one_user_per_nic(void)
+{
+	struct client_spec spec = { .slots = SLOTS };
+	struct client pst;
+
+	CHECK_EQUAL(open_mode(NR_REG_ALL_NIC, 0), 0);
+	CHECK_EQUAL(client_open(&pst, &spec), 0);
+	CHECK_EQUAL(client_attach(&pst, "pst:eth0"), EBUSY);
+	CHECK_EQUAL(client_attach(&pst, "pst:eth1"), 0);
+	client_prepare(&client, NETMAP_REQ_PST_FD_REG, "eth0");
+	CHECK_EQUAL(client_send(&client), EINVAL);
+	client_close(&pst);
+	finish();
+}
+
+static void info(void)
+{
+	struct nmreq_port_info_get *got;
+
+	CHECK_EQUAL(open_mode(NR_REG_ALL_NIC, 0), 0);
+	got = &client_prepare(&client, NETMAP_REQ_PORT_INFO_GET, "netmap:eth0")->body.port_info;
+	CHECK_EQUAL(client_send(&client), 0);
+	CHECK(got->nr_tx_slots == SLOTS && got->nr_tx_rings == 1 && got->nr_host_rx_rings == 1);
+	got = &client_prepare(&client, NETMAP_REQ_PORT_INFO_GET, "eth1")->body.port_info;
+	CHECK_EQUAL(client_send(&client), 0); /* nobody has registered it */
+	CHECK(got->nr_tx_slots == 1024 && got->nr_rx_rings == 1 && got->nr_mem_id == 0);
+	client_prepare(&client, NETMAP_REQ_PORT_INFO_GET, "eth7");
+	CHECK_EQUAL(client_send(&client), ENXIO);
+	finish();
+}
+
+static void receive(void)
+{
+	uint32_t i;
+
+	CHECK_EQUAL(open_mode(NR_REG_ALL_NIC, 100), 0);
+	CHECK(fake_receive("eth0", 0, "one", 3) && fake_receive("eth0", 0, "three", 5));
+	CHECK_EQUAL(rxsync(), 0);
+	CHECK(paste_port_readable(client.desc.port));
+	CHECK_EQUAL(ring(RX)->slot[0].ptr, 100);
+	expect_frame(RX, "one");
+	expect_frame(RX, "three");
+	/* Nobody reads: frames are dropped before the NIC runs dry. */
+	for (i = 0; i < 10000; i++)
+		fake_receive("eth0", 0, "flood", 5);
+	CHECK_EQUAL(fake_nic_posted("eth0"), FAKE_POSTED);
+	CHECK_EQUAL(rxsync(), 0);
+	client_check_conservation(&client);
+	for (i = 0; i < SLOTS - 1; i++)
+		expect_frame(RX, "flood");
+	CHECK_EQUAL(rxsync(), 0);
+	finish();
+}
+
+/* head == tail + 1 says that everything is sent, not earlier. */
+static void send(void)
+{
+	struct netmap_ring *r;
+	uint32_t i;
+
+	CHECK_EQUAL(open_mode(NR_REG_ALL_NIC, 0), 0);
+	r = ring(TX);
+	CHECK(paste_port_writable(client.desc.port));
+	CHECK(put_frame(TX, "first") && put_frame(TX, "second"));
+	CHECK_EQUAL(txsync(), 0);
+	CHECK_EQUAL(r->tail, SLOTS - 1);
+	expect_sent("first");
+	CHECK_EQUAL(txsync(), 0);
+	CHECK_EQUAL(r->tail, 0);
+	expect_sent("second");
+	CHECK_EQUAL(txsync(), 0);
+	CHECK_EQUAL(r->head, after(r->tail));
+	/* More than the NIC takes at once: the rest waits its turn. */
+	for (i = 0; put_frame(TX, "many"); i++)
+		;
+	CHECK_EQUAL(i, SLOTS - 1);
+	CHECK_EQUAL(txsync(), 0);
+	CHECK(!paste_port_writable(client.desc.port));
+	client_check_conservation(&client);
+	while (i > 0) {
+		expect_sent("many");
+		CHECK_EQUAL(txsync(), 0);
+		i--;
+	}
+	CHECK_EQUAL(r->head, after(r->tail));
+	finish();
+}
+
+static void bad_slot(uint32_t index, uint16_t length, uint16_t flags)
+{
+	struct netmap_ring *r = ring(TX);
+	struct netmap_slot *slot = &r->slot[r->head];
+	uint16_t sent;
+
+	if (index != 1)
+		slot->buf_idx = index;
+	slot->len = length;
+	slot->flags = flags;
+	r->head = r->cur = after(r->head);
+	CHECK_EQUAL(txsync(), EINVAL);
+	CHECK(fake_sent("eth0", &sent) == NULL);
+	client_check_conservation(&client);
+}
+
+static void refused_slots(void)
+{
+	struct netmap_ring *r;
+	uint32_t i;
+
+	CHECK_EQUAL(open_mode(NR_REG_ALL_NIC, 0), 0);
+	r = ring(TX);
+	bad_slot(1, 0, 0);
+	bad_slot(1, 2049, 0);
+	bad_slot(1, 60, NS_INDIRECT);
+	bad_slot(1, 60, NS_MOREFRAG);
+	bad_slot(0, 60, 0);
+	bad_slot(0xffffffff, 60, 0);
+	bad_slot(ring(RX)->slot[0].buf_idx, 60, 0);
+	/* Every slot comes back, with a buffer. */
+	CHECK_EQUAL(r->head, after(r->tail));
+	for (i = 0; i < SLOTS; i++)
+		CHECK(r->slot[i].buf_idx >= 2 || i == r->tail);
+	/* Too long for the wire: dropped and counted, the slot is free. */
+	r->slot[r->head].len = 1600;
+	r->head = r->cur = after(r->head);
+	CHECK_EQUAL(txsync(), 0);
+	CHECK_EQUAL(client.desc.port->tx.dropped, 1);
+	CHECK_EQUAL(r->head, after(r->tail));
+	r->head = SLOTS;
+	CHECK_EQUAL(txsync(), EINVAL);
+	CHECK_EQUAL(r->head, after(r->tail));
+	finish();
+}
+
+static void host_rings(void)
+{
+	uint16_t length;
+	const char *frame;
+
+	CHECK_EQUAL(open_mode(NR_REG_NIC_SW, 0), 0);
+	CHECK(fake_stack_send("eth0", "from the stack", 14));
+	CHECK_EQUAL(rxsync(), 0);
+	expect_frame(HOST_RX, "from the stack");
+	CHECK(put_frame(HOST_TX, "to the stack"));
+	CHECK_EQUAL(txsync(), 0);
+	frame = fake_injected("eth0", &length);
+	CHECK(length == 12 && memcmp(frame, "to the stack", 12) == 0);
+	CHECK_EQUAL(ring(HOST_TX)->head, after(ring(HOST_TX)->tail));
+	for (length = 0; fake_stack_send("eth0", "flood", 5); length++)
+		;
+	CHECK_EQUAL(length, SLOTS);
+	CHECK_EQUAL(rxsync(), 0);
+	finish();
+	CHECK_EQUAL(open_mode(NR_REG_ALL_NIC, 0), 0);
+	CHECK(!fake_stack_send("eth0", "nobody listens", 14));
+	finish();
+}
+
+/* Swap between rings is zero copy: a received buffer goes out, whole. */
+static void forward_by_swap(void)
+{
+	struct netmap_ring *rx, *tx;
+	uint32_t index, i;
+
+	CHECK_EQUAL(open_mode(NR_REG_ALL_NIC, 0), 0);
+	rx = ring(RX);
+	tx = ring(TX);
+	for (i = 0; i < 1000; i++) {
+		CHECK(fake_receive("eth0", 0, "forward", 7));
+		CHECK_EQUAL(rxsync(), 0);
+		index = tx->slot[tx->head].buf_idx;
+		tx->slot[tx->head].buf_idx = rx->slot[rx->head].buf_idx;
+		tx->slot[tx->head].len = rx->slot[rx->head].len;
+		rx->slot[rx->head].buf_idx = index;
+		rx->head = rx->cur = after(rx->head);
+		tx->head = tx->cur = after(tx->head);
+		CHECK_EQUAL(txsync(), 0);
+		expect_sent("forward");
+		CHECK_EQUAL(txsync(), 0);
+	}
+	CHECK_EQUAL(rxsync(), 0);
+	CHECK_EQUAL(paste_pool_count(client.desc.port->pool, PASTE_APP), SLOTS - 1);
+	finish();
+}
+
+static void poll_as_netmap(void)
+{
+	unsigned int ready;
+
+	CHECK_EQUAL(open_mode(NR_REG_ALL_NIC, 0), 0);
+	CHECK(fake_receive("eth0", 0, "frame", 5) && put_frame(TX, "frame"));
+	/* Without wishes TX is pushed, RX is not touched. */
+	CHECK_EQUAL(paste_desc_poll(&client.desc, 0, &ready), 0);
+	CHECK(ready == 0 && ring(RX)->tail == 0);
+	expect_sent("frame");
+	CHECK_EQUAL(paste_desc_poll(&client.desc, PASTE_POLL_IN | PASTE_POLL_OUT, &ready), 0);
+	CHECK_EQUAL(ready, PASTE_POLL_IN | PASTE_POLL_OUT);
+	expect_frame(RX, "frame");
+	client.desc.flags = NR_NO_TX_POLL | NR_DO_RX_POLL;
+	CHECK(fake_receive("eth0", 0, "frame", 5) && put_frame(TX, "frame"));
+	CHECK_EQUAL(paste_desc_poll(&client.desc, 0, &ready), 0);
+	CHECK(ready == 0 && ring(RX)->tail == 2 && fake_nic_posted("eth0") == FAKE_POSTED);
+	CHECK_EQUAL(paste_desc_poll(&client.desc, PASTE_POLL_OUT, &ready), 0);
+	CHECK_EQUAL(ready, PASTE_POLL_OUT);
+	expect_sent("frame");
+	ring(RX)->head = SLOTS;
+	CHECK_EQUAL(paste_desc_poll(&client.desc, PASTE_POLL_IN, &ready), EINVAL);
+	finish();
+	CHECK_EQUAL(paste_desc_poll(&client.desc, PASTE_POLL_IN, &ready), ENXIO);
+}
+
+/* Closed with frames everywhere: waiting, in slots, being sent. */
+static void close_in_flight(void)
+{
+	CHECK_EQUAL(open_mode(NR_REG_NIC_SW, 0), 0);
+	CHECK(put_frame(TX, "being sent") && put_frame(HOST_TX, "not yet"));
+	CHECK(fake_stack_send("eth0", "waits", 5) && fake_receive("eth0", 0, "in a slot", 9));
+	CHECK_EQUAL(txsync(), 0);
+	CHECK_EQUAL(rxsync(), 0);
+	CHECK(fake_receive("eth0", 0, "waits", 5) && fake_stack_send("eth0", "waits", 5));
+	finish();
+}
+
+static void random_user(struct check_random *random)
+{
+	struct netmap_ring *r;
+	uint32_t i, which;
+	uint16_t length;
+
+	CHECK_EQUAL(open_mode(NR_REG_NIC_SW, 0), 0);
+	for (i = 0; i < 20000; i++) {
+		which = check_below(random, 4);
+		r = ring((int)which);
+		r->slot[check_below(random, SLOTS)] = (struct netmap_slot){
+			.buf_idx = check_below(random, 128),
+			.len = (uint16_t)(check_below(random, 4) ? check_below(random, 1500) :
+								   check_random(random)),
+			.flags = (uint16_t)(check_below(random, 8) ? 0 : check_random(random)),
+		};
+		r->head = check_below(random, SLOTS);
+		r->cur = check_below(random, 4) ? r->head : check_below(random, SLOTS);
+		fake_receive("eth0", 0, "frame", 5);
+		fake_stack_send("eth0", "frame", 5);
+		rxsync();
+		txsync();
+		if (check_below(random, 2))
+			fake_sent("eth0", &length);
+		client_check_conservation(&client);
+	}
+	finish();
+}
+
+int main(int argc, char **argv)
+{
+	struct check_random random = check_seed(argc, argv);
+
+	registers();
+	one_user_per_nic();
+	info();
+	receive();
+	send();
+	refused_slots();
+	host_rings();
+	forward_by_swap();
+	poll_as_netmap();
+	close_in_flight();
+	random_user(&random);
+	return 0;
+}
