@@ -104,7 +104,7 @@ fn kernel(args: &mut Args, spec: &Spec) {
 }
 
 /// The kernel's command line.
-const KERNEL_ARGS: [&str; 11] = [
+const KERNEL_ARGS: [&str; 10] = [
     "console=ttyS0",
     // Warnings and worse on the console; the rest costs time on an emulated serial port.
     "quiet",
@@ -119,8 +119,6 @@ const KERNEL_ARGS: [&str; 11] = [
     // Under TCG the timer check may see no tick on a loaded host and panics ("MP-BIOS bug").
     "no_timer_check",
     "mitigations=off",
-    // Names as virtio_net gives them, whatever PCI slot a card sits in.
-    "net.ifnames=0",
 ];
 
 fn channels(args: &mut Args, wiring: &Wiring) {

@@ -16,7 +16,7 @@ pub enum Fatal {
 /// Console lines after which a guest will not answer any more. The words are those of Linux 6.1
 /// (the files panic, fault, dumpstack, traps, bug, watchdog, hung task, RCU stall, IO-APIC); one
 /// is our own agent's. An oops is a panic because guests boot with `oops=panic`.
-pub const FATAL_LINES: [(&str, Fatal); 16] = [
+pub const FATAL_LINES: [(&str, Fatal); 14] = [
     ("Kernel panic - not syncing", Fatal::Panic),
     ("Oops: ", Fatal::Panic),
     ("BUG: unable to handle page fault", Fatal::Panic),
@@ -24,7 +24,6 @@ pub const FATAL_LINES: [(&str, Fatal); 16] = [
     ("kernel BUG at ", Fatal::Panic),
     ("general protection fault, ", Fatal::Panic),
     ("invalid opcode: ", Fatal::Panic),
-    ("BUG: KASAN", Fatal::Panic),
     ("paste-agent: fatal: ", Fatal::Panic),
     ("BUG: soft lockup", Fatal::Hang),
     ("hard LOCKUP", Fatal::Hang),
@@ -32,7 +31,6 @@ pub const FATAL_LINES: [(&str, Fatal); 16] = [
     ("self-detected stall on CPU", Fatal::Hang),
     ("detected stalls on CPUs", Fatal::Hang),
     ("MP-BIOS bug", Fatal::Hang),
-    ("BUG: scheduling while atomic", Fatal::Hang),
 ];
 
 /// What a console line means, if it is fatal.

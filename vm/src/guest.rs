@@ -21,7 +21,15 @@ use crate::spec::Spec;
 const SHUT_DOWN_TIME: Duration = Duration::from_mins(1);
 
 /// Console words that a healthy kernel never says; unlike fatal lines the guest goes on.
-const WARNINGS: [&str; 4] = ["WARNING: CPU:", "INFO: lockdep", "Call Trace:", "Out of memory:"];
+const WARNINGS: [&str; 7] = [
+    "WARNING: CPU:",
+    "BUG: ",
+    "Call Trace:",
+    "INFO: lockdep",
+    "INFO: possible ",
+    "Out of memory:",
+    "detected buffer overflow",
+];
 
 /// Two emulated guests that calibrate their clocks at the same time on a small host disturb each
 /// other; only the boot is done one at a time.

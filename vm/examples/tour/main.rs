@@ -1,5 +1,7 @@
 //! Tour: everything a guest can do and suffer, on real boots: `tour KERNEL INITRD ROOT DIR`.
 
+mod network;
+
 use std::error::Error;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -42,7 +44,7 @@ fn main() -> Outcome {
     let boot = BootFiles { kernel: kernel.into(), initrd: initrd.into(), root };
     let tour = Tour { boot, dir: dir.into() };
     std::fs::create_dir_all(&tour.dir)?;
-    let stops: [(&str, fn(&Tour) -> Outcome); 8] = [
+    let stops: [(&str, fn(&Tour) -> Outcome); 11] = [
         ("programs", programs),
         ("files", files),
         ("devdax", devdax),
@@ -51,6 +53,9 @@ fn main() -> Outcome {
         ("reboot", reboot),
         ("lost", lost),
         ("pause", pause),
+        ("idle", idle),
+        ("together", together),
+        ("network", network::tour),
     ];
     for (name, stop) in stops {
         let start = Instant::now();
@@ -227,5 +232,29 @@ fn pause(tour: &Tour) -> Outcome {
     assert!(Path::new(&guest.ram_path()).metadata()?.len() == Mib(512).bytes());
     guest.resume()?;
     ticking.recv(long())?;
+    Ok(())
+}
+
+fn idle(tour: &Tour) -> Outcome {
+    let guest = tour.spec("idle").boot()?;
+    // The agent says nothing meanwhile; only the kernel's own timers run.
+    let sleeper = guest.spawn(&Command::new("sleep").arg("1000"))?;
+    let _ = sleeper.recv(Instant::now() + Duration::from_secs(5));
+    let before = guest.cpu_seconds();
+    let _ = sleeper.recv(Instant::now() + Duration::from_secs(20));
+    let percent = (guest.cpu_seconds() - before) / 20.0 * 100.0;
+    println!("  an idle guest takes {percent:.1} % of a core");
+    Ok(())
+}
+
+fn together(tour: &Tour) -> Outcome {
+    let names = ["one", "two"];
+    let boot = |name| move || Ok::<_, vm::Error>(tour.spec(name).boot()?.boot_id().to_owned());
+    let ids = std::thread::scope(|scope| {
+        let threads = names.map(|name| scope.spawn(boot(name)));
+        threads.map(|thread| thread.join().expect("no boot panics"))
+    });
+    let [one, two] = ids;
+    assert_ne!(one?, two?);
     Ok(())
 }
