@@ -37,12 +37,14 @@ static void register_unwinds(void)
 {
 	struct client_spec plain = { .extra = 10 };
 	struct client_spec extmem = { .extra = 10, .extmem = 4 << 20 };
+	struct client_spec nic = { .name = "eth0", .extra = 10 };
 	struct client_spec all = { .extra = 10, .extmem = 4 << 20, .kernel_rings = true,
 				   .initial_offset = 32 };
 
 	/* request, header, body, port, its glue, region, pool, buffers, glue, kring, answer */
 	CHECK(fail_register(&plain) >= 11);
 	CHECK(fail_register(&extmem) >= 13);
+	CHECK(fail_register(&nic) >= 13);
 	CHECK(fail_register(&all) >= 18);
 }
 

@@ -96,63 +96,6 @@ static void expect_sent(const char *text)
 	CHECK(memcmp(frame, text, length) == 0);
 }
 
-static void registers(void)
-{
-	const struct nmreq_register *reg;
-	struct client second = { .request = NULL };
-
-	CHECK_EQUAL(open_mode(NR_REG_NIC_SW, 0), 0);
-	reg = &client.request->body.reg;
-	CHECK(reg->nr_tx_rings == 1 && reg->nr_rx_rings == 1);
-	CHECK(reg->nr_host_tx_rings == 1 && reg->nr_host_rx_rings == 1);
-	CHECK(reg->nr_tx_slots == SLOTS && reg->nr_rx_slots == SLOTS);
-	CHECK(ring(TX)->dir == 0 && ring(HOST_TX)->dir == 0);
-	CHECK(ring(RX)->dir == 1 && ring(HOST_RX)->dir == 1);
-	CHECK_EQUAL(ring(TX)->tail, SLOTS - 1);
-	CHECK_EQUAL(ring(RX)->tail, 0);
-	CHECK(strcmp(client.nifp->ni_name, "eth0") == 0);
-	/* The same NIC under either name. */
-	client_prepare(&second, NETMAP_REQ_REGISTER, "eth0")->body.reg.nr_mode = NR_REG_ALL_NIC;
-	CHECK_EQUAL(client_send(&second), EBUSY);
-	finish();
-	CHECK_EQUAL(open_mode(NR_REG_ALL_NIC, 0), 0);
-	CHECK(client.nifp->ring_ofs[HOST_TX] == 0 && client.nifp->ring_ofs[HOST_RX] == 0);
-	CHECK(client.nifp->ring_ofs[TX] != 0 && client.nifp->ring_ofs[RX] != 0);
-	finish();
-}
-
-/* A NIC has one user: a pst port, or a port of its own. */
-static void one_user_per_nic(void)
-{
-	struct client_spec spec = { .slots = SLOTS };
-	struct client pst;
-
-	CHECK_EQUAL(open_mode(NR_REG_ALL_NIC, 0), 0);
-	CHECK_EQUAL(client_open(&pst, &spec), 0);
-	CHECK_EQUAL(client_attach(&pst, "pst:eth0"), EBUSY);
-	CHECK_EQUAL(client_attach(&pst, "pst:eth1"), 0);
-	client_prepare(&client, NETMAP_REQ_PST_FD_REG, "eth0");
-	CHECK_EQUAL(client_send(&client), EINVAL);
-	client_close(&pst);
-	finish();
-}
-
-static void info(void)
-{
-	struct nmreq_port_info_get *got;
-
-	CHECK_EQUAL(open_mode(NR_REG_ALL_NIC, 0), 0);
-	got = &client_prepare(&client, NETMAP_REQ_PORT_INFO_GET, "netmap:eth0")->body.port_info;
-	CHECK_EQUAL(client_send(&client), 0);
-	CHECK(got->nr_tx_slots == SLOTS && got->nr_tx_rings == 1 && got->nr_host_rx_rings == 1);
-	got = &client_prepare(&client, NETMAP_REQ_PORT_INFO_GET, "eth1")->body.port_info;
-	CHECK_EQUAL(client_send(&client), 0); /* nobody has registered it */
-	CHECK(got->nr_tx_slots == 1024 && got->nr_rx_rings == 1 && got->nr_mem_id == 0);
-	client_prepare(&client, NETMAP_REQ_PORT_INFO_GET, "eth7");
-	CHECK_EQUAL(client_send(&client), ENXIO);
-	finish();
-}
-
 static void receive(void)
 {
 	uint32_t i;
@@ -378,9 +321,6 @@ int main(int argc, char **argv)
 {
 	struct check_random random = check_seed(argc, argv);
 
-	registers();
-	one_user_per_nic();
-	info();
 	receive();
 	send();
 	refused_slots();
