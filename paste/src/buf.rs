@@ -215,9 +215,9 @@ impl Drop for Bound {
 /// }
 /// ```
 ///
-/// ```compile_fail,E0599
+/// ```compile_fail,E0308
 /// fn copy(buf: &paste_net::Buf) -> paste_net::Buf {
-///     buf.clone().into()
+///     buf.clone()
 /// }
 /// ```
 #[derive(Debug)]

@@ -68,6 +68,33 @@ fn low32(word: u64) -> u32 {
 }
 
 /// A packet in the ring. Dropped: its buffer goes back to the kernel with the view's head.
+///
+/// Payload cannot be used any more when the slot's buffer has gone its way, nor the slot when
+/// its view has:
+///
+/// ```compile_fail,E0505
+/// fn after_swap(slot: paste_net::Slot<'_>, spare: paste_net::Buf) -> usize {
+///     let payload = slot.payload();
+///     let _kept = slot.swap(spare);
+///     payload.len()
+/// }
+/// ```
+///
+/// ```compile_fail,E0505
+/// fn after_view(mut view: paste_net::RxView<'_>) -> paste_net::Result<usize> {
+///     let slot = view.next()?.expect("a slot");
+///     drop(view);
+///     Ok(slot.payload().len())
+/// }
+/// ```
+///
+/// ```compile_fail,E0499
+/// fn during_a_sync(port: &mut paste_net::Port) -> paste_net::Result<usize> {
+///     let view = port.rx()?;
+///     port.rxsync()?;
+///     Ok(view.len())
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Slot<'a> {
     pub(crate) ring: &'a Ring,

@@ -12,6 +12,16 @@ use crate::{
 };
 
 /// Records that become durable together, with one drain for their data and one for the entries.
+///
+/// A packet is in one record, and a batch in one log:
+///
+/// ```compile_fail,E0382
+/// fn twice(log: &mut paste_net::Log, packet: paste_net::Packet) {
+///     let mut batch = paste_net::Batch::new();
+///     batch.record([packet]);
+///     batch.record([packet]);
+/// }
+/// ```
 #[derive(Debug, Default)]
 pub struct Batch {
     /// Each packet, and whether its record goes on.

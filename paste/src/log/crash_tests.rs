@@ -189,9 +189,9 @@ fn explore(seed: u64, fault: Fault, lives: usize, per_event: usize) -> Result<us
 
 #[test]
 fn every_acknowledged_record_survives_every_power_loss() {
-    let judged: usize = (0..12).map(|seed| explore(seed, Fault::None, 3, 6).unwrap()).sum();
+    let judged: usize = (0..8).map(|seed| explore(seed, Fault::None, 3, 6).unwrap()).sum();
     println!("{judged} images");
-    assert!(judged > 20_000, "{judged} images");
+    assert!(judged > 12_000, "{judged} images");
 }
 
 /// Run with `cargo test --release -p paste-net -- --ignored`.

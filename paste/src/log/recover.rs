@@ -133,3 +133,30 @@ fn check(pool: &Pool, entries: Vec<Entry>) -> Result<Vec<Part>> {
 fn corrupt(position: usize, reason: &str) -> Error {
     Error::LogCorrupt { position: position as u64, reason: reason.into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::entry::Sequence;
+
+    fn entry(epoch: u32, distance: u16, more: bool) -> Entry {
+        let (epoch, sequence) = (Epoch(epoch), Sequence(0));
+        Entry { buffer: 2, start: 0, len: 0, sequence, epoch, more, distance, payload_sum: 0 }
+    }
+
+    #[test]
+    fn only_the_same_batch_or_a_later_one_follows() {
+        let whole = entry(4, 3, false);
+        let begun = entry(4, 3, true);
+        assert!(follows(None, &entry(1, 0, true)));
+        assert!(!follows(None, &entry(1, 1, false)), "the log begins with a batch");
+        assert!(follows(Some(&whole), &entry(4, 4, false)), "the same batch");
+        assert!(follows(Some(&begun), &entry(4, 4, false)), "the same record");
+        assert!(!follows(Some(&whole), &entry(4, 5, false)), "a hole in the batch");
+        assert!(!follows(Some(&whole), &entry(5, 4, false)), "another epoch's batch");
+        assert!(follows(Some(&whole), &entry(4, 0, false)), "the next batch");
+        assert!(follows(Some(&whole), &entry(6, 0, false)), "a batch of a later epoch");
+        assert!(!follows(Some(&whole), &entry(3, 0, false)), "a remainder");
+        assert!(!follows(Some(&begun), &entry(4, 0, false)), "the record has no end");
+    }
+}
