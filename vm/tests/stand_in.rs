@@ -2,6 +2,8 @@
 //!
 //! The script greets on the monitor, lets the agent say hello, then misbehaves as a test says.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot prepare has failed")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

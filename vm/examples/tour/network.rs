@@ -11,7 +11,7 @@ use super::{Outcome, Tour, sh};
 
 const GUEST: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
 
-pub fn tour(tour: &Tour) -> Outcome {
+pub(crate) fn tour(tour: &Tour) -> Outcome {
     let socket = tour.dir.join("nic.sock");
     let host =
         HostAddress { ip: Ipv4Addr::new(10, 9, 0, 1), prefix_len: 24, mac: [2, 0, 0, 0, 0, 1] };
