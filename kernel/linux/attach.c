@@ -18,7 +18,10 @@ int paste_os_nic_attach(struct paste_port *port, const char *name, struct paste_
 		return ENXIO;
 	/* TCP may hold buffers longer than the port lives. */
 	paste_bufpool_pin_module(port->pool);
-	error = -paste_nic_set_pool(nic, port->pool, true);
+	if (port->kind == PASTE_PORT_NIC)
+		error = -paste_nic_set_port(nic, port);
+	else
+		error = -paste_nic_set_pool(nic, port->pool, true);
 	if (!error)
 		*out = nic;
 	return error;

@@ -13,6 +13,7 @@
 
 #include "compat.h"
 #include "nic_device.h"
+#include "port.h"
 
 #define PLAIN_BUFFER PAGE_SIZE /* bytes; room for jumbo frames up to MTU 4078 */
 
@@ -143,6 +144,7 @@ static int probe(struct virtio_device *vdev)
 	vdev->priv = nic;
 	nic->vdev = vdev;
 	nic->zerocopy = false;
+	nic->guest_csum = virtio_has_feature(vdev, VIRTIO_NET_F_GUEST_CSUM);
 	INIT_WORK(&nic->link_work, update_link);
 	error = start_vrings(nic);
 	if (error)
@@ -189,6 +191,7 @@ static void remove(struct virtio_device *vdev)
 	netif_napi_del(&nic->napi);
 	free_netdev(dev);
 	drop_pools(nic);
+	nic->raw = NULL;
 	nic->vdev = NULL;
 }
 
@@ -232,7 +235,17 @@ static int restore(struct virtio_device *vdev)
 	return 0;
 }
 
-static int change_pool(struct paste_os_nic *nic, struct paste_pool *pool, bool zerocopy)
+/* Frames that bypass the stack are to be complete: nobody finishes their checksum. */
+static void negotiate_checksum(struct paste_os_nic *nic)
+{
+	if (nic->guest_csum && !nic->raw)
+		__virtio_set_bit(nic->vdev, VIRTIO_NET_F_GUEST_CSUM);
+	else
+		__virtio_clear_bit(nic->vdev, VIRTIO_NET_F_GUEST_CSUM);
+}
+
+static int change_pool(struct paste_os_nic *nic, struct paste_pool *pool, bool zerocopy,
+		       struct paste_port *raw)
 {
 	struct paste_pool *former = nic->pool;
 	int error;
@@ -251,6 +264,8 @@ static int change_pool(struct paste_os_nic *nic, struct paste_pool *pool, bool z
 	paste_pool_get(pool);
 	nic->pool = pool;
 	nic->zerocopy = zerocopy;
+	nic->raw = raw;
+	negotiate_checksum(nic);
 	nic->dev->max_mtu = paste_nic_max_mtu(nic, pool);
 	paste_pool_put(former);
 	error = virtio_device_restore(nic->vdev);
@@ -262,16 +277,27 @@ static int change_pool(struct paste_os_nic *nic, struct paste_pool *pool, bool z
 	return error;
 }
 
-int paste_nic_set_pool(struct paste_os_nic *nic, struct paste_pool *pool, bool zerocopy)
+static int change_pool_locked(struct paste_os_nic *nic, struct paste_pool *pool, bool zerocopy,
+			      struct paste_port *raw)
 {
 	int error;
 
 	mutex_lock(&nic->lock);
 	rtnl_lock();
-	error = change_pool(nic, pool, zerocopy);
+	error = change_pool(nic, pool, zerocopy, raw);
 	rtnl_unlock();
 	mutex_unlock(&nic->lock);
 	return error;
+}
+
+int paste_nic_set_pool(struct paste_os_nic *nic, struct paste_pool *pool, bool zerocopy)
+{
+	return change_pool_locked(nic, pool, zerocopy, NULL);
+}
+
+int paste_nic_set_port(struct paste_os_nic *nic, struct paste_port *port)
+{
+	return change_pool_locked(nic, port->pool, false, port);
 }
 
 void paste_nic_refill(struct paste_os_nic *nic)

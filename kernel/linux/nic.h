@@ -8,6 +8,7 @@
 #include <linux/netdevice.h>
 
 struct paste_pool;
+struct paste_port;
 struct paste_os_nic;
 
 /* Take the NICs called names over from virtio_net (exit: give all back). Negative errno. */
@@ -25,6 +26,8 @@ struct net_device *paste_nic_netdev(const struct paste_os_nic *nic);
  * -EMSGSIZE the NIC's MTU needs larger buffers. Another one: the device did not start again; the
  * former pool is out of it all the same, and the next call tries again. */
 int paste_nic_set_pool(struct paste_os_nic *nic, struct paste_pool *pool, bool zerocopy);
+/* The same for a NIC port: its pool, and all frames go to its rings, none to the stack. */
+int paste_nic_set_port(struct paste_os_nic *nic, struct paste_port *port);
 /* Buffers came back to the pool: post what the RX vring lacks. Any context. */
 void paste_nic_refill(struct paste_os_nic *nic);
 

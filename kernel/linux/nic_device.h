@@ -6,6 +6,7 @@
  *   nic.c        life: probe, remove, another pool
  *   nic_rx.c     the RX vring: buffers of the pool out, frames in
  *   nic_tx.c     the TX vring
+ *   nic_raw.c    past the stack, for a NIC port
  *   nic_netdev.c the net_device around them
  *
  * A struct paste_os_nic lives as long as the module. An unplugged NIC stays behind as one
@@ -53,8 +54,11 @@ struct paste_os_nic {
 	struct paste_pool *plain;   /* for frames that are copied anyway */
 	struct paste_pool *pool;    /* plain, or a port's */
 	bool zerocopy;
+	struct paste_port *raw;     /* NIC port that gets all frames instead of the stack, or NULL */
 	struct napi_struct napi;
-	bool polling;               /* NAPI is enabled; under RTNL */
+	spinlock_t raw_lock;        /* polling. Taken before the TX queue's lock */
+	bool polling;               /* NAPI is enabled; changes under RTNL, too */
+	bool guest_csum;            /* the device offers GUEST_CSUM */
 	struct paste_nic_rx rx;
 	struct virtqueue *tx;       /* under the TX queue's lock */
 	struct work_struct link_work;
@@ -87,9 +91,18 @@ int paste_nic_receive(struct paste_os_nic *nic, int budget);
 
 /* nic_tx.c */
 netdev_tx_t paste_nic_transmit(struct sk_buff *skb, struct net_device *dev);
-/* Free what was sent. True: ask again, more has been sent meanwhile. */
-bool paste_nic_tx_reclaim(struct paste_os_nic *nic);
+/* Free what was sent, under the TX queue's lock. budget: of NAPI, 0 outside. */
+void paste_nic_tx_free_sent(struct paste_os_nic *nic, int budget);
+/* The same for NAPI, which locks. True: ask again, more has been sent meanwhile. */
+bool paste_nic_tx_poll(struct paste_os_nic *nic, int budget);
 void paste_nic_tx_exit(struct paste_os_nic *nic); /* after a reset */
+
+/* nic_raw.c */
+bool paste_nic_raw_token(const void *token); /* of the TX vring: a port's buffer */
+void paste_nic_raw_sent(struct paste_os_nic *nic, const void *token);
+/* False: no room, the buffer is still the caller's. */
+bool paste_nic_raw_receive(struct paste_os_nic *nic, u32 buffer, unsigned int length);
+netdev_tx_t paste_nic_raw_transmit(struct paste_os_nic *nic, struct sk_buff *skb);
 
 /* nic_netdev.c */
 int paste_nic_netdev_create(struct paste_os_nic *nic);

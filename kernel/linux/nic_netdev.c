@@ -27,7 +27,7 @@ void paste_nic_interrupt(struct virtqueue *vq)
 static int poll(struct napi_struct *napi, int budget)
 {
 	struct paste_os_nic *nic = container_of(napi, struct paste_os_nic, napi);
-	bool more = paste_nic_tx_reclaim(nic);
+	bool more = paste_nic_tx_poll(nic, budget);
 	unsigned int position;
 	int done;
 
@@ -48,7 +48,9 @@ void paste_nic_start(struct paste_os_nic *nic)
 {
 	paste_nic_rx_fill(nic, GFP_KERNEL);
 	napi_enable(&nic->napi);
+	spin_lock_bh(&nic->raw_lock);
 	nic->polling = true;
+	spin_unlock_bh(&nic->raw_lock);
 	/* Interrupts that came before had no effect, and there will be no other. */
 	local_bh_disable();
 	paste_nic_schedule(nic);
@@ -57,9 +59,14 @@ void paste_nic_start(struct paste_os_nic *nic)
 
 void paste_nic_stop(struct paste_os_nic *nic)
 {
-	if (nic->polling)
-		napi_disable(&nic->napi);
+	bool polling;
+
+	spin_lock_bh(&nic->raw_lock);
+	polling = nic->polling;
 	nic->polling = false;
+	spin_unlock_bh(&nic->raw_lock);
+	if (polling)
+		napi_disable(&nic->napi);
 }
 
 static int open(struct net_device *dev)

@@ -13,13 +13,28 @@
 /* Descriptors of the largest packet: header, head, fragments. */
 #define WORST_CASE (MAX_SKB_FRAGS + 2)
 
-static void reclaim(struct paste_os_nic *nic, bool in_poll)
+/* Returns whether it was a port's buffer. */
+static bool finish(struct paste_os_nic *nic, void *token, int budget)
 {
-	struct sk_buff *skb;
-	unsigned int length;
+	bool raw = paste_nic_raw_token(token);
 
-	while ((skb = virtqueue_get_buf(nic->tx, &length)))
-		napi_consume_skb(skb, in_poll);
+	if (raw)
+		paste_nic_raw_sent(nic, token);
+	else
+		napi_consume_skb(token, budget);
+	return raw;
+}
+
+void paste_nic_tx_free_sent(struct paste_os_nic *nic, int budget)
+{
+	unsigned int length;
+	bool raw = false;
+	void *token;
+
+	while ((token = virtqueue_get_buf(nic->tx, &length)))
+		raw |= finish(nic, token, budget);
+	if (raw)
+		paste_os_port_wake(nic->raw);
 }
 
 static void wake_if_room(struct paste_os_nic *nic)
@@ -30,14 +45,18 @@ static void wake_if_room(struct paste_os_nic *nic)
 		netif_tx_wake_queue(queue);
 }
 
-bool paste_nic_tx_reclaim(struct paste_os_nic *nic)
+bool paste_nic_tx_poll(struct paste_os_nic *nic, int budget)
 {
 	struct netdev_queue *queue = netdev_get_tx_queue(nic->dev, 0);
 	bool more;
 
-	__netif_tx_lock(queue, smp_processor_id());
+	/* netpoll, whose budget is 0, may have interrupted the holder of the lock. */
+	if (budget)
+		__netif_tx_lock(queue, smp_processor_id());
+	else if (!__netif_tx_trylock(queue))
+		return true;
 	virtqueue_disable_cb(nic->tx);
-	reclaim(nic, true);
+	paste_nic_tx_free_sent(nic, budget);
 	wake_if_room(nic);
 	more = !virtqueue_enable_cb_delayed(nic->tx);
 	__netif_tx_unlock(queue);
@@ -46,12 +65,12 @@ bool paste_nic_tx_reclaim(struct paste_os_nic *nic)
 
 void paste_nic_tx_exit(struct paste_os_nic *nic)
 {
-	struct sk_buff *skb;
+	void *token;
 
 	if (!nic->tx)
 		return;
-	while ((skb = virtqueue_detach_unused_buf(nic->tx)))
-		dev_kfree_skb(skb);
+	while ((token = virtqueue_detach_unused_buf(nic->tx)))
+		finish(nic, token, 0);
 	nic->tx = NULL;
 }
 
@@ -80,8 +99,10 @@ netdev_tx_t paste_nic_transmit(struct sk_buff *skb, struct net_device *dev)
 	struct netdev_queue *queue = netdev_get_tx_queue(dev, 0);
 	unsigned int length = skb->len;
 
+	if (nic->raw)
+		return paste_nic_raw_transmit(nic, skb);
 	virtqueue_disable_cb(nic->tx);
-	reclaim(nic, false);
+	paste_nic_tx_free_sent(nic, 0);
 	skb_tx_timestamp(skb);
 	if (enqueue(nic, skb)) {
 		DEV_STATS_INC(dev, tx_dropped);
@@ -95,7 +116,7 @@ netdev_tx_t paste_nic_transmit(struct sk_buff *skb, struct net_device *dev)
 		virtqueue_kick(nic->tx);
 	/* False: much was sent meanwhile, and no interrupt will say so. */
 	if (!virtqueue_enable_cb_delayed(nic->tx)) {
-		reclaim(nic, false);
+		paste_nic_tx_free_sent(nic, 0);
 		wake_if_room(nic);
 		if (!virtqueue_enable_cb_delayed(nic->tx))
 			paste_nic_schedule(nic);

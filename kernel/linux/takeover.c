@@ -258,8 +258,10 @@ int paste_nic_init(char *const *names, int count)
 	if (!takeovers)
 		return -ENOMEM;
 	takeover_count = count;
-	for (i = 0; i < count; i++)
+	for (i = 0; i < count; i++) {
 		mutex_init(&takeovers[i].nic.lock);
+		spin_lock_init(&takeovers[i].nic.raw_lock);
+	}
 	error = register_virtio_driver(&paste_nic_driver);
 	if (error) {
 		kvfree(takeovers);
