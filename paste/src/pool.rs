@@ -125,6 +125,7 @@ impl Pool {
         }
         let geometry = spec.plan(spec.size.max(storage.size()))?;
         storage.grow(spec.size)?;
+        storage.settle()?;
         let (words, persist) = storage.map()?;
         Self::format(words, persist, geometry, Some(storage))
     }

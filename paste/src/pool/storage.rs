@@ -99,6 +99,18 @@ impl Storage {
         Ok(())
     }
 
+    /// Makes an ordinary file itself durable: its name, its length, its blocks.
+    pub(crate) fn settle(&self) -> Result<()> {
+        if self.kind == Kind::Devdax {
+            return Ok(());
+        }
+        let path = self.path.canonicalize();
+        let folder = path.and_then(|path| File::open(path.parent().unwrap_or(Path::new("/"))));
+        let synced =
+            folder.and_then(|folder| self.file.sync_all().and_then(|()| folder.sync_all()));
+        synced.map_err(Error::io("sync", self.path.display()))
+    }
+
     /// Maps it all.
     pub(crate) fn map(&self) -> Result<(Words, Box<dyn Persist>)> {
         match self.map_synchronous() {
