@@ -82,6 +82,10 @@ no_pool:
 
 void paste_pool_destroy(struct paste_pool *pool)
 {
+	uint32_t leaked = pool->total - FIRST_BUFFER - pool->count[PASTE_FREE];
+
+	if (leaked != 0)
+		paste_os_log("pool ends with %u buffers that nobody gave back", leaked);
 	paste_os_pool_exit(pool);
 	paste_os_region_free(pool->region);
 	paste_os_free(pool->buffers);
@@ -134,16 +138,15 @@ int paste_pool_reserve(struct paste_pool *pool, const uint64_t *bitmap, uint64_t
 
 	if (bits > pool->total)
 		return EINVAL;
-	paste_os_lock(&pool->lock);
+	/* No lock: it would be held long, and nobody else knows the pool yet. */
 	error = check_reserve(pool, bitmap, bits);
-	if (!error) {
-		for (index = FIRST_BUFFER; index < pool->total; index++)
-			if (is_set(bitmap, bits, index))
-				set_owner(pool, &pool->buffers[index], PASTE_APP);
-		rebuild_free_list(pool);
-	}
-	paste_os_unlock(&pool->lock);
-	return error;
+	if (error)
+		return error;
+	for (index = FIRST_BUFFER; index < pool->total; index++)
+		if (is_set(bitmap, bits, index))
+			set_owner(pool, &pool->buffers[index], PASTE_APP);
+	rebuild_free_list(pool);
+	return 0;
 }
 
 uint32_t paste_pool_take(struct paste_pool *pool, enum paste_owner owner)

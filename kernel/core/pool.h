@@ -58,7 +58,10 @@ void paste_pool_get(struct paste_pool *pool);
 void paste_pool_put(struct paste_pool *pool); /* any context */
 void paste_pool_destroy(struct paste_pool *pool); /* only from paste_os_pool_defer_destroy */
 
-/* Bit i: the application owns buffer i. EINVAL: bits of 0, 1 or beyond; EBUSY: one is not free. */
+/*
+ * Bit i: the application owns buffer i. EINVAL: bits of 0, 1 or beyond; EBUSY: one is not free.
+ * Takes no lock: only while the pool is new.
+ */
 int paste_pool_reserve(struct paste_pool *pool, const uint64_t *bitmap, uint64_t bits);
 
 /* A free buffer for owner; 0 when there is none. */
