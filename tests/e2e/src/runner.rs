@@ -1,7 +1,8 @@
 //! Runner: plays cases one after the other and tells what happens.
 //!
 //! A worker thread plays the cases. The caller's thread watches: it hands events on, and ends the
-//! run with its guests at an interrupt or when a case does not come back. Nothing here waits without a deadline.
+//! run with its guests at an interrupt or when a case does not come back. Nothing here waits
+//! without a deadline.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

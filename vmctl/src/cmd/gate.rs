@@ -59,7 +59,8 @@ fn refusal(report: &Report) -> anyhow::Error {
     match report.advice() {
         Some(advice) => anyhow::anyhow!("this machine lacks:\n  {missing}\n{advice}"),
         None => anyhow::anyhow!(
-            "this machine lacks:\n  {missing}\nrun these commands, or the same again with --yes:\n  {}",
+            "this machine lacks:\n  {missing}\n\
+             run these commands, or the same again with --yes:\n  {}",
             report.commands().join("\n  ")
         ),
     }

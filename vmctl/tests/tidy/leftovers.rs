@@ -55,11 +55,13 @@ fn the_first_line_names_the_files_noun() {
 
 fn has_noun(file: &File) -> bool {
     let first = file.text.lines().next().unwrap_or_default();
+    // The noun of a crate's root is the crate, which its name tells.
+    let is_root = file.path.ends_with("/lib.rs") || file.path.ends_with("/main.rs");
     match file.kind() {
-        Kind::Rust => first
-            .strip_prefix("//! ")
-            .and_then(|rest| rest.split_once(": "))
-            .is_some_and(|(noun, what)| noun.starts_with(char::is_alphabetic) && what.len() > 3),
+        Kind::Rust => first.strip_prefix("//! ").is_some_and(|said| {
+            let noun = said.split_once([':', ',']).map(|(noun, _)| noun);
+            noun.is_some_and(|noun| noun.starts_with(char::is_alphabetic)) || is_root
+        }),
         Kind::C => {
             let name = file.path.rsplit('/').next().unwrap_or_default();
             let head: Vec<_> = file.text.lines().take(3).collect();
@@ -98,8 +100,7 @@ fn foreign_host(line: &str) -> Option<String> {
 
 /// A home or a workplace of the machine that the text was written on.
 fn machine_path(line: &str) -> Option<String> {
-    let places =
-        [["/wo", "rk/"], ["/ho", "me/"], ["/ro", "ot/"], ["/Us", "ers/"], ["/tmp/", "rig"]];
+    let places = [["/wo", "rk/"], ["/ho", "me/"], ["/Us", "ers/"], ["/tmp/", "rig"]];
     let starts = |at: usize| {
         let before = line[..at].chars().next_back();
         !before.is_some_and(|c| c.is_alphanumeric() || "-_./}".contains(c))

@@ -10,9 +10,12 @@ fn every_file_is_reachable_from_the_code_map() {
     let named = named();
     let folders: BTreeSet<_> = files()
         .iter()
+        .filter(|file| !file.path.ends_with("Cargo.toml"))
         .filter_map(|file| file.path.rsplit_once('/').map(|(folder, _)| format!("{folder}/")))
         .collect();
-    let found: Vec<_> = folders.difference(&named).cloned().collect();
+    // What stands in the map covers what lies below it.
+    let covered = |folder: &String| named.iter().any(|path| folder.starts_with(path.as_str()));
+    let found: Vec<_> = folders.into_iter().filter(|folder| !covered(folder)).collect();
     expect_none("add these folders to the code map of ARCHITECTURE.md", &found);
 }
 

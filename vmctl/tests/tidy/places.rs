@@ -17,8 +17,9 @@ const UNSAFE: [&str; 10] = [
     "vm/agent/src/sys",
 ];
 
-/// The modules that may spawn processes: one on the host, one inside the guest.
-const SPAWNS: [&str; 2] = ["vm/src/process", "vm/agent/src/spawn"];
+/// The modules that may spawn processes: one on the host; inside the guest the agent, which
+/// starts commands and reaps what it inherits as PID 1.
+const SPAWNS: [&str; 3] = ["vm/src/process", "vm/agent/src/run", "vm/agent/src/reaper"];
 
 /// The file that reads environment variables.
 const ENVIRONMENT: [&str; 1] = ["vmctl/src/env"];

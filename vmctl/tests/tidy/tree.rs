@@ -18,6 +18,8 @@ pub(crate) enum Kind {
     Markdown,
     Toml,
     Lock,
+    /// What programs wrote for tests to compare.
+    Data,
     Other,
 }
 
@@ -33,6 +35,7 @@ impl File {
             Some("md") => Kind::Markdown,
             Some("toml") => Kind::Toml,
             Some("lock") => Kind::Lock,
+            Some("txt" | "stderr") => Kind::Data,
             _ => Kind::Other,
         }
     }

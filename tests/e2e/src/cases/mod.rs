@@ -3,6 +3,7 @@
 mod inner;
 mod kmod;
 mod nic;
+mod persistence;
 mod rig_self;
 mod zero_copy;
 
@@ -22,6 +23,12 @@ pub const CASES: &[Case] = &[
     Case::new("zero_copy::socket_control", zero_copy::socket_control),
     Case::new("zero_copy::receive", zero_copy::receive),
     Case::new("zero_copy::forced_copy", zero_copy::forced_copy),
+    Case::new("persistence::log", persistence::log)
+        .emulated()
+        .within(Duration::from_mins(10))
+        .remark("whether flushes suffice is not judged: a killed QEMU keeps every store"),
+    Case::new("persistence::ack_early", persistence::ack_early).emulated(),
+    Case::new("persistence::no_reserve", persistence::no_reserve).emulated(),
 ];
 
 /// Cases that are chosen by their whole name only: they end badly on purpose, so that the rig's

@@ -1,0 +1,188 @@
+//! Persistence cases: what a client was told is stored survives the loss of power.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, anyhow, bail, ensure};
+use serde_json::Value;
+use vm::Mib;
+use vm::vnet::{Direction, Filter, Tcp, hash};
+
+use crate::bench::{Bench, DarkBench, Medium, PATIENCE, PORT};
+use crate::oracle::Span;
+use crate::oracle::records::{Record, judge_ownership, judge_recovery, lost};
+use crate::part::{Part, number};
+use crate::rig::{Needs, Rig};
+
+/// How often the power is cut in one run of the case.
+const CUTS: u64 = 20;
+
+/// Lengths of the records, in turn, in bytes.
+const LENGTHS: [usize; 3] = [64, 1024, 4096];
+
+/// The most records between two losses of power.
+const MOST: u64 = 24;
+
+/// The guest's pool.
+const POOL: &str = "/dev/dax0.0";
+
+/// After each loss of power all acknowledged records are there, and the log goes on.
+pub(super) fn log(rig: &mut Rig) -> anyhow::Result<()> {
+    let mut story = Story::begin(rig, "none")?;
+    let mut bench = rig.boot(Needs::devdax(Mib(64)))?;
+    for cut in 0..CUTS {
+        rig.step(format!("cut the power, {} of {CUTS}", cut + 1));
+        let records = 1 + rig.seed().part(cut).below(MOST);
+        let session = story.serve(&bench, records).with_context(|| format!("run {cut}"))?;
+        bench = session.power_fail(bench).boot()?;
+    }
+    rig.step("shut down in order");
+    drop(story.serve(&bench, 1 + MOST)?);
+    let bench = bench.shut_down()?.boot()?;
+    let verdict = story.recover(&bench);
+    story.report(rig);
+    verdict
+}
+
+/// The judge says no when the server replies before it stores.
+pub(super) fn ack_early(rig: &mut Rig) -> anyhow::Result<()> {
+    let mut story = Story::begin(rig, "ack_early")?;
+    let bench = rig.boot(Needs::devdax(Mib(64)))?;
+    let bench = story.serve(&bench, 5)?.power_fail(bench).boot()?;
+    must_fail(story.recover(&bench), "were acknowledged")
+}
+
+/// The judge says no when the kernel is not told which buffers the log owns.
+pub(super) fn no_reserve(rig: &mut Rig) -> anyhow::Result<()> {
+    let mut story = Story::begin(rig, "none")?;
+    let bench = rig.boot(Needs::devdax(Mib(64)))?;
+    let bench = story.serve(&bench, MOST)?.power_fail(bench).boot()?;
+    story.fault = "no_reserve";
+    must_fail(story.serve(&bench, MOST).map(drop), "a frame was written at")
+}
+
+fn must_fail(verdict: anyhow::Result<()>, words: &str) -> anyhow::Result<()> {
+    match verdict {
+        Ok(()) => bail!("the judge saw nothing wrong"),
+        Err(why) if format!("{why:#}").contains(words) => Ok(()),
+        Err(why) => Err(why.context("the judge saw something else")),
+    }
+}
+
+/// A server and its client in the middle of their work.
+struct Session {
+    _part: Part,
+    _tcp: Tcp,
+}
+
+impl Session {
+    /// Cuts the power under them; they are there until it is gone.
+    fn power_fail(self, bench: Bench) -> DarkBench {
+        let dark = bench.power_fail();
+        drop(self);
+        dark
+    }
+}
+
+/// A row of runs of one log: what was sent and what the client was told, over all of them.
+struct Story {
+    module: PathBuf,
+    seed: crate::seed::Seed,
+    fault: &'static str,
+    sent: Vec<Record>,
+    acked: usize,
+    lost: usize,
+}
+
+impl Story {
+    fn begin(rig: &Rig, fault: &'static str) -> anyhow::Result<Self> {
+        let (module, seed) = (rig.module(&[])?, rig.seed());
+        Ok(Self { module, seed, fault, sent: Vec::new(), acked: 0, lost: 0 })
+    }
+
+    /// One run: the guest recovers, then serves until `replies` records are acknowledged; one
+    /// more is on its way when this returns.
+    fn serve(&mut self, bench: &Bench, replies: u64) -> anyhow::Result<Session> {
+        bench.address()?;
+        bench.load(&self.module)?;
+        let mut part = bench.part("persistence::log", &[POOL, &PORT.to_string(), self.fault])?;
+        let owned = self.judge(&mut part, bench.nvdimm()?)?;
+        part.hear_of("listening")?;
+        let before = bench.observer().last_seq();
+        let tcp = bench.connect()?;
+        part.hear_of("ready")?;
+        for reply in 1..=replies {
+            self.send(&tcp)?;
+            let mut told = [0; 8];
+            tcp.recv_exact(&mut told, PATIENCE).context("wait for a reply")?;
+            ensure!(u64::from_le_bytes(told) == reply, "a reply counts {told:?}, not {reply}");
+            self.acked = self.sent.len();
+        }
+        let written = written(bench, before)?;
+        judge_ownership(&owned, &written).map_err(|why| anyhow!(why))?;
+        if self.fault == "none" {
+            self.send(&tcp)?;
+        }
+        Ok(Session { _part: part, _tcp: tcp })
+    }
+
+    /// Recovery without a run after it.
+    fn recover(&mut self, bench: &Bench) -> anyhow::Result<()> {
+        let mut part = bench.part("persistence::recover", &[POOL])?;
+        self.judge(&mut part, bench.nvdimm()?)?;
+        part.end()
+    }
+
+    /// Judges what the guest recovered; what was recovered beyond the acknowledged counts as
+    /// acknowledged from now on. The places of the records in the NVDIMM.
+    fn judge(&mut self, part: &mut Part, nvdimm: &Medium) -> anyhow::Result<Vec<Span>> {
+        let (told, _) = part.collect_until("recovered")?;
+        let recovered = told.iter().map(record).collect::<anyhow::Result<Vec<_>>>()?;
+        self.lost += lost(&self.sent, self.acked, &recovered);
+        judge_recovery(&self.sent, self.acked, &recovered).map_err(|why| anyhow!(why))?;
+        self.sent.truncate(recovered.len());
+        self.acked = recovered.len();
+        let places = told.iter().map(|record| places(record, nvdimm));
+        Ok(places.collect::<anyhow::Result<Vec<_>>>()?.concat())
+    }
+
+    fn send(&mut self, tcp: &Tcp) -> anyhow::Result<()> {
+        let number = self.sent.len();
+        let len = LENGTHS[number % LENGTHS.len()];
+        let mut bytes = self.seed.part(0x10_0000 + number as u64).bytes(len);
+        bytes[..4].copy_from_slice(&u32::try_from(len).context("a short record")?.to_le_bytes());
+        tcp.send_all(&bytes, PATIENCE).with_context(|| format!("send record {number}"))?;
+        self.sent.push(Record { len, hash: hash(&bytes) });
+        Ok(())
+    }
+
+    fn report(&self, rig: &mut Rig) {
+        let figure = |count| u32::try_from(count).map_or(f64::INFINITY, f64::from);
+        rig.figure("records_acked", figure(self.acked));
+        rig.figure("records_lost", figure(self.lost));
+    }
+}
+
+fn record(told: &Value) -> anyhow::Result<Record> {
+    let len = usize::try_from(number(told, "len")?).context("read a record's length")?;
+    Ok(Record { len, hash: number(told, "hash")? })
+}
+
+/// Where a record's parts lie in the NVDIMM.
+fn places(told: &Value, nvdimm: &Medium) -> anyhow::Result<Vec<Span>> {
+    let parts = told["places"].as_array().context("a record has places")?;
+    let place = |part: &Value| Some(nvdimm.of_device(part[0].as_u64()?, part[1].as_u64()?));
+    parts.iter().map(|part| place(part).context("read a record's place")).collect()
+}
+
+/// Where in the NVDIMM the backend wrote payload after frame `before`.
+fn written(bench: &Bench, before: u64) -> anyhow::Result<Vec<Span>> {
+    let nvdimm = bench.nvdimm()?;
+    let filter = Filter::new().direction(Direction::ToGuest).payload_only().after(before);
+    let frames = bench.observer().frames(&filter);
+    let ranges = frames.iter().flat_map(|frame| &frame.payload);
+    let inside = ranges.filter_map(|range| {
+        let start = nvdimm.offset(range.file)?;
+        Some(Span { start, len: range.len as u64 })
+    });
+    Ok(inside.collect())
+}
