@@ -2,8 +2,8 @@
 //!
 //! `cargo run -p vnet --example serve -- SOCKET GUEST_IP` listens on SOCKET as 10.0.7.1/24. Once the
 //! link is up it pings the guest, then measures TCP both ways against two programs in the guest:
-//! port 5001 discards what it gets, port 5002 sends zeros for ever. It listens on 5003 for the guest
-//! and echoes. End it with Ctrl-C.
+//! port 5001 discards what it gets, port 5002 sends zeros for ever. It listens on 5003 for the
+//! guest and echoes. End it with Ctrl-C.
 //!
 //! ```text
 //! qemu-system-x86_64 -object memory-backend-memfd,id=ram,share=on,size=256M
@@ -11,11 +11,12 @@
 //!     -netdev vhost-user,id=n,chardev=c -device virtio-net-pci,netdev=n ...
 //! ```
 
+use std::collections::HashSet;
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
-use vnet::{Config, Filter, Host, HostAddress, Vnet};
+use vnet::{Config, Direction, Filter, Host, HostAddress, Vnet};
 
 const BULK: usize = 64 << 20;
 const WITHIN: Duration = Duration::from_mins(1);
@@ -38,6 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         std::thread::sleep(Duration::from_millis(200));
     }
     to_guest(&host, SocketAddrV4::new(guest, 5001))?;
+    println!("{} segments were sent again", sent_again(&vnet));
     from_guest(&host, SocketAddrV4::new(guest, 5002))?;
     if let Some(last) = vnet.observer().frames(&Filter::new().payload_only()).last() {
         println!("last frame with a payload: {last:#x?}");
@@ -54,6 +56,14 @@ fn to_guest(host: &Host, server: SocketAddrV4) -> Result<(), Box<dyn Error>> {
     tcp.wait_acked(WITHIN)?;
     report("to guest", BULK, start);
     Ok(())
+}
+
+/// How many segments to the guest began where an earlier one did.
+fn sent_again(vnet: &Vnet) -> usize {
+    let filter = Filter::new().direction(Direction::ToGuest).payload_only();
+    let frames = vnet.observer().frames(&filter);
+    let distinct: HashSet<_> = frames.iter().map(|frame| (frame.flow, frame.tcp_seq)).collect();
+    frames.len() - distinct.len()
 }
 
 fn from_guest(host: &Host, server: SocketAddrV4) -> Result<(), Box<dyn Error>> {

@@ -81,7 +81,7 @@ fn search(
     Ok(())
 }
 
-/// The next range of `[from, end)` that holds data. A file system that knows no holes has only data.
+/// The next range of `[from, end)` that holds data. Where holes are unknown, all is data.
 fn extent(file: &File, from: u64, end: u64) -> io::Result<Option<(u64, u64)>> {
     if from >= end {
         return Ok(None);

@@ -163,7 +163,7 @@ fn walk_indirect(
     pieces: &mut Vec<Piece>,
 ) -> Result<(), BadChain> {
     let nested = matches!(from, Table::Indirect { .. });
-    let odd = descriptor.len == 0 || descriptor.len as usize % DESCRIPTOR_SIZE != 0;
+    let odd = descriptor.len == 0 || !(descriptor.len as usize).is_multiple_of(DESCRIPTOR_SIZE);
     if !rules.indirect || nested || odd || descriptor.flags & FLAG_NEXT != 0 {
         return Err(BadChain::Indirect);
     }

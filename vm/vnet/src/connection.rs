@@ -6,9 +6,10 @@
 use std::collections::VecDeque;
 use std::net::SocketAddrV4;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::sync::{lock, wait};
 
 /// Bytes that may wait to be sent, per connection.
 pub(crate) const TX_LIMIT: usize = 1 << 20;
@@ -90,7 +91,7 @@ impl Connection {
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no holder of a connection panics")
+        lock(&self.state)
     }
 
     /// Tells waiting handles to look again.
@@ -113,21 +114,9 @@ impl Connection {
         &self,
         within: Duration,
         doing: &'static str,
-        mut look: impl FnMut(&mut State) -> Option<Result<T>>,
+        look: impl FnMut(&mut State) -> Option<Result<T>>,
     ) -> Result<T> {
-        let deadline = Instant::now() + within;
-        let mut state = self.state();
-        loop {
-            if let Some(answer) = look(&mut state) {
-                return answer;
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(Error::Timeout(doing));
-            }
-            let waited = self.changed.wait_timeout(state, left);
-            state = waited.expect("no holder of a connection panics").0;
-        }
+        wait((&self.state, &self.changed), within, doing, look)
     }
 
     /// The error of a connection that ended like this; None for an orderly end.

@@ -19,7 +19,9 @@ use crate::memory::MemTable;
 use crate::observe::Observer;
 use crate::port::host_port::HostPort;
 use crate::port::vhost_port::{Received, Sent, VhostPort};
-use crate::protocol::{Device, RX, Session, TX, is_refusal};
+use crate::protocol::{Device, RX, TX};
+use crate::session::{Session, is_refusal};
+use crate::sync::lock;
 
 /// Frames taken from the guest before other work gets its turn.
 const BATCH: usize = 128;
@@ -126,8 +128,8 @@ impl EventLoop {
             timeout = self.work();
         }
         self.host.shut_down();
-        let (lock, changed) = &*self.link;
-        let mut link = lock.lock().expect("no holder of the link panics");
+        let (mutex, changed) = &*self.link;
+        let mut link = lock(mutex);
         *link = Link { gone: true, ..Link::default() };
         changed.notify_all();
     }
@@ -300,8 +302,8 @@ impl EventLoop {
     /// Publishes news of the link.
     fn tell(&self, news: &str) {
         let device = self.vhost.device();
-        let (lock, changed) = &*self.link;
-        let mut link = lock.lock().expect("no holder of the link panics");
+        let (mutex, changed) = &*self.link;
+        let mut link = lock(mutex);
         link.up = device.is_up();
         link.memory = device.mem.clone();
         news.clone_into(&mut link.news);

@@ -3,12 +3,13 @@
 //! Every call that waits takes its budget as a duration and fails with `Timeout` when that is over.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::connection::{Accepting, Backlog, Chunk, Connection, Echo, End, Phase, State, TX_LIMIT};
 use crate::error::{Error, Result};
 use crate::mailbox::{Mailbox, Order};
+use crate::sync::{lock, wait};
 
 /// Bytes of a long message that are queued at once.
 const CHUNK: usize = 256 << 10;
@@ -37,11 +38,11 @@ impl Host {
     pub fn ping(&self, to: Ipv4Addr, within: Duration) -> Result<Duration> {
         let echo = Arc::new(Echo::default());
         self.mailbox.post(Order::Ping(to, Arc::clone(&echo)))?;
-        let answered = wait(&echo.state, &echo.changed, within, "ping", |state| {
+        let answered = wait((&echo.state, &echo.changed), within, "ping", |state| {
             let gone = state.gone.then_some(Err(Error::Gone));
             state.round_trip.map(Ok).or(gone)
         });
-        echo.state.lock().expect("no holder of an echo panics").released = true;
+        lock(&echo.state).released = true;
         self.mailbox.wake();
         answered
     }
@@ -103,7 +104,7 @@ impl Listener {
         mut look: impl FnMut(&mut Backlog) -> Option<Result<T>>,
     ) -> Result<T> {
         let Accepting { waiting, changed } = &*self.accepting;
-        wait(waiting, changed, within, doing, |backlog| {
+        wait((waiting, changed), within, doing, |backlog| {
             let failed = |end| match end {
                 End::NoPort => Err(Error::Port(self.port)),
                 _ => Err(Error::Gone),
@@ -115,7 +116,7 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        let mut backlog = self.accepting.waiting.lock().expect("no holder of a backlog panics");
+        let mut backlog = lock(&self.accepting.waiting);
         backlog.released = true;
         for connection in backlog.connections.drain(..) {
             connection.state().released = true;
@@ -140,6 +141,9 @@ impl Tcp {
     }
 
     /// The host's end.
+    ///
+    /// # Panics
+    /// Never: a handle is given out once the connection is open.
     pub fn local(&self) -> SocketAddrV4 {
         self.connection.state().local.expect("a handle is given out once the connection is open")
     }
@@ -267,26 +271,4 @@ fn take(state: &mut State, buf: &mut [u8]) -> usize {
     buf[in_front..len].copy_from_slice(&back[..len - in_front]);
     state.rx.drain(..len);
     len
-}
-
-/// Waits until `look` has an answer about what the lock guards.
-fn wait<S, T>(
-    lock: &Mutex<S>,
-    changed: &Condvar,
-    within: Duration,
-    doing: &'static str,
-    mut look: impl FnMut(&mut S) -> Option<Result<T>>,
-) -> Result<T> {
-    let deadline = Instant::now() + within;
-    let mut state: MutexGuard<'_, S> = lock.lock().expect("no holder of a shared state panics");
-    loop {
-        if let Some(answer) = look(&mut state) {
-            return answer;
-        }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(Error::Timeout(doing));
-        }
-        state = changed.wait_timeout(state, left).expect("no holder of a shared state panics").0;
-    }
 }

@@ -16,11 +16,12 @@
 use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 mod census;
 mod chain;
@@ -36,6 +37,8 @@ mod observe;
 mod packet;
 mod port;
 mod protocol;
+mod session;
+mod sync;
 mod vring;
 
 pub use census::Occurrence;
@@ -50,6 +53,7 @@ use counters::Tally;
 use event_loop::{EventLoop, Link, Parts, SharedLink};
 use mailbox::Mailbox;
 use port::host_port::HostPort;
+use sync::{lock, wait};
 
 /// The host's address on the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,19 +133,15 @@ impl Vnet {
     /// # Errors
     /// `NoLink` with the last thing the frontend did.
     pub fn wait_link(&self, within: Duration) -> Result<()> {
-        let deadline = Instant::now() + within;
-        let mut link = self.link();
-        while !link.up {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if link.gone {
-                return Err(Error::Gone);
-            }
-            if left.is_zero() {
-                return Err(Error::NoLink { why: link.news.clone() });
-            }
-            link = self.link.1.wait_timeout(link, left).expect("no holder of the link panics").0;
+        let (mutex, changed) = &*self.link;
+        let waited = wait((mutex, changed), within, "wait for the link", |link| {
+            let gone = link.gone.then_some(Err(Error::Gone));
+            if link.up { Some(Ok(())) } else { gone }
+        });
+        match waited {
+            Err(Error::Timeout(_)) => Err(Error::NoLink { why: self.link().news.clone() }),
+            other => other,
         }
-        Ok(())
     }
 
     /// Whether a driver in a guest has set up both virtqueues.
@@ -181,7 +181,7 @@ impl Vnet {
     }
 
     fn link(&self) -> MutexGuard<'_, Link> {
-        self.link.0.lock().expect("no holder of the link panics")
+        lock(&self.link.0)
     }
 }
 
@@ -208,7 +208,8 @@ fn check(host: &HostAddress) -> Result<()> {
 
 /// Listens on `path`; a socket there that nobody listens on is left over and replaced.
 fn listen(path: &Path) -> io::Result<UnixListener> {
-    if path.exists() {
+    // Only a socket is ours to replace: connecting to any other file is refused, too.
+    if path.metadata().is_ok_and(|meta| meta.file_type().is_socket()) {
         match UnixStream::connect(path) {
             Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)?,
             _ => return Err(io::Error::from(io::ErrorKind::AddrInUse)),

@@ -9,6 +9,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::connection::{Accepting, Connection, Echo};
 use crate::error::{Error, Result};
+use crate::sync::lock;
 
 /// What the event loop is asked to do.
 #[derive(Debug)]
@@ -44,7 +45,7 @@ impl Mailbox {
     /// # Errors
     /// `Gone` when the loop has ended.
     pub(crate) fn post(&self, order: Order) -> Result<()> {
-        let mut inside = self.inside.lock().expect("no holder of the mailbox panics");
+        let mut inside = lock(&self.inside);
         if inside.stopped {
             return Err(Error::Gone);
         }
@@ -64,7 +65,7 @@ impl Mailbox {
 
     /// Asks the loop to end.
     pub(crate) fn stop(&self) {
-        self.inside.lock().expect("no holder of the mailbox panics").stopped = true;
+        lock(&self.inside).stopped = true;
         self.wake();
     }
 
@@ -79,7 +80,7 @@ impl Mailbox {
         // and leave the flag set for ever. What that wake tells of is read below.
         let _ = self.event.read();
         self.signalled.swap(false, Ordering::AcqRel);
-        let mut inside = self.inside.lock().expect("no holder of the mailbox panics");
+        let mut inside = lock(&self.inside);
         if inside.stopped { None } else { Some(std::mem::take(&mut inside.orders)) }
     }
 }

@@ -1,6 +1,6 @@
 //! Net header: the `virtio_net_hdr` before every frame, and the checksum it may leave to us.
 
-/// Header with `num_buffers`: VERSION_1 or MRG_RXBUF, virtio 1.2 section 5.1.6.
+/// Header with `num_buffers`: `VERSION_1` or `MRG_RXBUF`, virtio 1.2 section 5.1.6.
 pub(crate) const LEN_MODERN: usize = 12;
 /// Header of a legacy driver without mergeable buffers.
 pub(crate) const LEN_LEGACY: usize = 10;
@@ -20,7 +20,7 @@ pub(crate) enum BadFrame {
     Checksum,
 }
 
-/// The header of a frame for the guest. `valid` tells a driver with GUEST_CSUM that the checksums
+/// The header of a frame for the guest. `valid` tells a driver with `GUEST_CSUM` that the checksums
 /// need no look: the frame came from this process, not over a wire.
 pub(crate) fn to_guest(buffers: u16, valid: bool) -> [u8; LEN_MODERN] {
     let mut header = [0; LEN_MODERN];

@@ -6,13 +6,14 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::memory::{FileOffset, GuestAddress, MemTable, Piece};
 use crate::packet::{Flow, Packet};
+use crate::sync::{lock, wait};
 
 /// Which way a frame went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -158,23 +159,17 @@ impl Observer {
     /// # Errors
     /// `Timeout` when none came `within` the time.
     pub fn wait(&self, filter: &Filter, within: Duration) -> Result<Frame> {
-        let deadline = Instant::now() + within;
-        let mut log = self.log();
+        let (mutex, changed) = &*self.shared;
+        lock(mutex).waiting += 1;
         let mut seen = filter.after;
-        loop {
-            let unseen = log.frames.iter().skip(log.frames.partition_point(|f| f.seq <= seen));
-            if let Some(frame) = unseen.into_iter().find(|frame| filter.matches(frame)) {
-                return Ok(frame.clone());
-            }
+        let found = wait((mutex, changed), within, "wait for a frame", |log| {
+            let unseen = log.frames.partition_point(|frame| frame.seq <= seen);
             seen = seen.max(log.last);
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(Error::Timeout("wait for a frame"));
-            }
-            log.waiting += 1;
-            log = self.shared.1.wait_timeout(log, left).expect("no holder of the log panics").0;
-            log.waiting -= 1;
-        }
+            let frame = log.frames.iter().skip(unseen).find(|frame| filter.matches(frame))?;
+            Some(Ok(frame.clone()))
+        });
+        lock(mutex).waiting -= 1;
+        found
     }
 
     /// Number of the last frame, for [`Filter::after`]; 0 before the first.
@@ -193,7 +188,7 @@ impl Observer {
     }
 
     fn log(&self) -> MutexGuard<'_, Log> {
-        self.shared.0.lock().expect("no holder of the log panics")
+        lock(&self.shared.0)
     }
 
     /// Records `frame`, which lies in guest memory at `pieces` behind `header_len` other bytes.

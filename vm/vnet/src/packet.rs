@@ -13,6 +13,7 @@ const PROTOCOL_UDP: u8 = 17;
 const TCP_OPTION_END: u8 = 0;
 const TCP_OPTION_NOP: u8 = 1;
 const TCP_OPTION_MSS: u8 = 2;
+const TCP_OPTION_SCALE: u8 = 3;
 
 /// The two ends of a TCP or UDP conversation, in the direction of the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,12 +25,16 @@ pub struct Flow {
 }
 
 /// The TCP header fields that are looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tcp {
     pub(crate) seq: u32,
+    pub(crate) ack: u32,
+    pub(crate) window: u16,
     pub(crate) syn: bool,
     /// Largest segment the sender accepts, told in its SYN.
     pub(crate) mss: Option<u16>,
+    /// How far its later windows are to be shifted, told in its SYN.
+    pub(crate) scale: Option<u8>,
 }
 
 /// A frame, taken apart.
@@ -77,12 +82,12 @@ fn ipv4(network: &[u8]) -> Option<Network> {
     let header_len = usize::from(*network.first()? & 0xf) * 4;
     let total = usize::from(be16(network, 2)?);
     // A fragment other than the first has no transport header.
-    let first = be16(network, 6)? & 0x1fff == 0;
+    let fragment_offset = be16(network, 6)? & 0x1fff;
     let address = |at: usize| {
         let bytes: [u8; 4] = network.get(at..at + 4)?.try_into().ok()?;
         Some(IpAddr::V4(Ipv4Addr::from(bytes)))
     };
-    let valid = first && header_len >= 20 && total >= header_len;
+    let valid = fragment_offset < 1 && header_len >= 20 && total >= header_len;
     valid.then_some((address(12)?, address(16)?, *network.get(9)?, header_len..total))
 }
 
@@ -97,23 +102,43 @@ fn ipv6(network: &[u8]) -> Option<Network> {
 
 fn tcp(segment: &[u8]) -> Option<(usize, Option<Tcp>)> {
     let header_len = usize::from(*segment.get(12)? >> 4) * 4;
-    let syn = segment.get(13)? & 2 != 0;
     let options = segment.get(20..header_len)?;
-    let seq = u32::from(be16(segment, 4)?) << 16 | u32::from(be16(segment, 6)?);
-    let mss = if syn { mss_option(options) } else { None };
-    Some((header_len, Some(Tcp { seq, syn, mss })))
+    let mut tcp = Tcp {
+        seq: be32(segment, 4)?,
+        ack: be32(segment, 8)?,
+        window: be16(segment, 14)?,
+        syn: segment.get(13)? & 2 != 0,
+        ..Tcp::default()
+    };
+    if tcp.syn {
+        read_options(&mut tcp, options);
+    }
+    Some((header_len, Some(tcp)))
 }
 
-fn mss_option(mut options: &[u8]) -> Option<u16> {
-    loop {
-        match *options {
-            [TCP_OPTION_END, ..] | [] => return None,
-            [TCP_OPTION_NOP, ref rest @ ..] => options = rest,
-            [TCP_OPTION_MSS, 4, high, low, ..] => return Some(u16::from_be_bytes([high, low])),
-            [_, len, ..] if len >= 2 => options = options.get(usize::from(len)..)?,
-            _ => return None,
+fn read_options(tcp: &mut Tcp, mut options: &[u8]) {
+    while let [kind, ref rest @ ..] = *options {
+        let len = match (kind, rest) {
+            (TCP_OPTION_END, _) => return,
+            (TCP_OPTION_NOP, _) => 1,
+            (_, [len, ..]) if *len >= 2 => usize::from(*len),
+            _ => return,
+        };
+        match *rest {
+            [4, high, low, ..] if kind == TCP_OPTION_MSS => {
+                tcp.mss = Some(u16::from_be_bytes([high, low]));
+            }
+            // More than 14 is to be taken as 14, RFC 7323 section 2.3.
+            [3, scale, ..] if kind == TCP_OPTION_SCALE => tcp.scale = Some(scale.min(14)),
+            _ => {}
         }
+        options = options.get(len..).unwrap_or_default();
     }
+}
+
+fn be32(bytes: &[u8], at: usize) -> Option<u32> {
+    let bytes = bytes.get(at..at + 4)?;
+    Some(u32::from_be_bytes(bytes.try_into().expect("4 bytes")))
 }
 
 fn be16(bytes: &[u8], at: usize) -> Option<u16> {
@@ -124,15 +149,15 @@ fn be16(bytes: &[u8], at: usize) -> Option<u16> {
 pub(crate) mod tests {
     use super::*;
 
-    /// A TCP frame from 10.0.0.2:1000 to 10.0.0.1:80 with 4 bytes of options.
+    /// A TCP frame from 10.0.0.2:1000 to 10.0.0.1:80 with 8 bytes of options.
     pub(crate) fn tcp_frame(payload: &[u8], flags: u8) -> Vec<u8> {
         let mut frame = vec![0; ETHERNET_LEN];
         frame[12] = 8;
-        let total = u16::try_from(44 + payload.len()).unwrap().to_be_bytes();
+        let total = u16::try_from(48 + payload.len()).unwrap().to_be_bytes();
         frame.extend([0x45, 0, total[0], total[1], 0, 0, 0x40, 0, 64, 6, 0, 0]);
         frame.extend([10, 0, 0, 2, 10, 0, 0, 1]);
-        frame.extend([0x03, 0xe8, 0, 80, 0, 0, 0, 7, 0, 0, 0, 9, 0x60, flags, 1, 0, 0, 0, 0, 0]);
-        frame.extend([2, 4, 5, 180]);
+        frame.extend([0x03, 0xe8, 0, 80, 0, 0, 0, 7, 0, 0, 0, 9, 0x70, flags, 1, 0, 0, 0, 0, 0]);
+        frame.extend([2, 4, 5, 180, 1, 3, 3, 7]);
         frame.extend(payload);
         frame
     }
@@ -144,10 +169,13 @@ pub(crate) mod tests {
         let packet = Packet::parse(&frame);
         assert_eq!(packet.flow.unwrap().src, "10.0.0.2:1000".parse().unwrap());
         assert_eq!(packet.flow.unwrap().dst, "10.0.0.1:80".parse().unwrap());
-        assert_eq!(packet.tcp, Some(Tcp { seq: 7, syn: false, mss: None }));
+        assert_eq!(packet.tcp, Some(Tcp { seq: 7, ack: 9, window: 256, ..Tcp::default() }));
         assert_eq!(&frame[packet.payload], b"hello");
         let syn = Packet::parse(&tcp_frame(b"", 2));
-        assert_eq!(syn.tcp, Some(Tcp { seq: 7, syn: true, mss: Some(1460) }));
+        assert_eq!(
+            syn.tcp,
+            Some(Tcp { seq: 7, ack: 9, window: 256, syn: true, mss: Some(1460), scale: Some(7) })
+        );
     }
 
     #[test]

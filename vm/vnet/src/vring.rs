@@ -84,6 +84,7 @@ pub(crate) enum Popped {
 }
 
 /// A virtqueue with its two event descriptors.
+#[expect(clippy::struct_excessive_bools, reason = "four independent facts, no state machine")]
 #[derive(Debug, Default)]
 pub(crate) struct Vring {
     size: u16,
@@ -141,7 +142,7 @@ impl Vring {
         self.next_avail = base;
     }
 
-    /// Sets whether the driver negotiated EVENT_IDX.
+    /// Sets whether the driver negotiated `EVENT_IDX`.
     pub(crate) fn set_event_idx(&mut self, event_idx: bool) {
         self.event_idx = event_idx;
     }
@@ -254,7 +255,7 @@ impl Vring {
         }
     }
 
-    /// Asks the driver for no kicks. With EVENT_IDX nothing has to be written: it kicks only when
+    /// Asks the driver for no kicks. With `EVENT_IDX` nothing has to be written: it kicks only when
     /// its index passes the one that `want_kicks` left behind.
     pub(crate) fn refuse_kicks(&mut self) {
         if let Some(areas) = self.areas.as_ref().filter(|_| !self.event_idx) {

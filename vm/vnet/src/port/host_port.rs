@@ -1,4 +1,4 @@
-//! Host port: the host's end of the network, a TCP/IP stack (smoltcp) with handles for other threads.
+//! Host port: the host's end of the network, a TCP/IP stack with handles for other threads.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -17,6 +17,7 @@ use super::wire::Wire;
 use crate::HostAddress;
 use crate::connection::{Accepting, Connection, End};
 use crate::mailbox::Order;
+use crate::sync::lock;
 
 /// First of the ports that outgoing connections use (RFC 6335).
 const EPHEMERAL: u16 = 49152;
@@ -81,7 +82,7 @@ impl HostPort {
     /// Takes an order; one that needs the guest waits for the link.
     pub(crate) fn order(&mut self, order: Order) {
         match order {
-            Order::Listen(port, shared) => self.listen(port, shared),
+            Order::Listen(port, shared) => self.listen(port, &shared),
             order if !self.link_up => self.held.push(order),
             Order::Connect(connection) => self.connect(connection),
             Order::Ping(to, echo) => self.pings.add(to, echo, Instant::now()),
@@ -92,7 +93,9 @@ impl HostPort {
     pub(crate) fn set_link(&mut self, up: bool) {
         self.link_up = up;
         if up {
-            std::mem::take(&mut self.held).into_iter().for_each(|order| self.order(order));
+            for order in std::mem::take(&mut self.held) {
+                self.order(order);
+            }
         }
     }
 
@@ -162,13 +165,13 @@ impl HostPort {
         None
     }
 
-    fn listen(&mut self, port: u16, shared: Arc<Accepting>) {
+    fn listen(&mut self, port: u16, shared: &Arc<Accepting>) {
         if port == 0 || self.listeners.iter().any(|listener| listener.port == port) {
-            return fail(&shared, End::NoPort);
+            return fail(shared, End::NoPort);
         }
-        self.listeners.push(ListenPort { port, shared: Arc::clone(&shared), sockets: Vec::new() });
+        self.listeners.push(ListenPort { port, shared: Arc::clone(shared), sockets: Vec::new() });
         self.accept();
-        shared.waiting.lock().expect("no holder of a backlog panics").ready = true;
+        lock(&shared.waiting).ready = true;
         shared.changed.notify_all();
     }
 
@@ -208,8 +211,7 @@ impl HostPort {
         let Self { listeners, sockets, ends, .. } = self;
         let mut again = false;
         listeners.retain_mut(|listener| {
-            let mut backlog =
-                listener.shared.waiting.lock().expect("no holder of a backlog panics");
+            let mut backlog = lock(&listener.shared.waiting);
             if backlog.released {
                 listener.sockets.drain(..).for_each(|handle| drop(sockets.remove(handle)));
                 return false;
@@ -256,7 +258,7 @@ impl HostPort {
 }
 
 fn fail(shared: &Accepting, end: End) {
-    shared.waiting.lock().expect("no holder of a backlog panics").failed = Some(end);
+    lock(&shared.waiting).failed = Some(end);
     shared.changed.notify_all();
 }
 

@@ -10,6 +10,7 @@ use smoltcp::socket::icmp::{Endpoint, PacketBuffer, PacketMetadata, Socket};
 use smoltcp::wire::{Icmpv4Packet, Icmpv4Repr, IpAddress};
 
 use crate::connection::Echo;
+use crate::sync::lock;
 
 /// Identifier of our echo requests; any value does, there is one sender.
 const IDENT: u16 = 0x7061;
@@ -62,8 +63,7 @@ impl Pings {
                 self.answer(seq, from, now);
             }
         }
-        self.requests
-            .retain(|request| !request.echo.state.lock().expect("no holder panics").released);
+        self.requests.retain(|request| !lock(&request.echo.state).released);
         let mut sent = false;
         for request in self.requests.iter_mut().filter(|request| request.next <= now) {
             self.last_seq = self.last_seq.wrapping_add(1);
@@ -78,7 +78,7 @@ impl Pings {
         self.requests.retain(|request| {
             let sent = request.sent.iter().find(|(sent, _)| *sent == seq);
             let Some((_, at)) = sent.filter(|_| from == request.to.into()) else { return true };
-            let mut state = request.echo.state.lock().expect("no holder of an echo panics");
+            let mut state = lock(&request.echo.state);
             state.round_trip = Some(now.duration_since(*at));
             request.echo.changed.notify_all();
             false
@@ -88,7 +88,7 @@ impl Pings {
     /// Tells all waiting that no answer will come.
     pub(crate) fn fail(&mut self) {
         for request in self.requests.drain(..) {
-            request.echo.state.lock().expect("no holder of an echo panics").gone = true;
+            lock(&request.echo.state).gone = true;
             request.echo.changed.notify_all();
         }
     }

@@ -74,7 +74,7 @@ impl TcpEnd {
         let received = receive(socket, &mut state);
         let fed = self.feed(socket, &mut state, track);
         self.note_end(socket, &mut state);
-        let closed = self.close(socket, &mut state, now);
+        let closed = self.close(socket, &mut state, now, received);
         state.unacked = socket.send_queue();
         let changed = Mark::of(&state) != before;
         drop(state);
@@ -106,15 +106,17 @@ impl TcpEnd {
             }
             let len = chunk.bytes.len();
             if chunk.starts && chunk.taken == 0 {
-                let fits = queued + len <= capacity && self.write_at + len <= capacity;
-                if !track.has_sent(self.fed) || (len <= state.mss && !fits) {
+                let fits = queued.max(self.write_at) + len <= capacity
+                    && track.has_room(after(self.fed, len));
+                // With nothing on its way there is no more room to wait for.
+                let splits = len <= state.mss && !fits && queued > 0;
+                if splits || !track.has_sent(self.fed) {
                     break;
                 }
             }
             let Ok(taken @ 1..) = socket.send_slice(&chunk.bytes[chunk.taken..]) else { break };
             fed_any = true;
-            // At most a buffer's length at once; only the sum wraps, as sequence numbers do.
-            self.fed = self.fed.wrapping_add(u32::try_from(taken).expect("a buffer is small"));
+            self.fed = after(self.fed, taken);
             self.write_at = (self.write_at + taken) % capacity;
             chunk.taken += taken;
             state.tx_len -= taken;
@@ -144,12 +146,20 @@ impl TcpEnd {
     }
 
     /// Ends the stream, or the whole connection, when the handle wants it.
-    fn close(&mut self, socket: &mut Socket<'_>, state: &mut State, now: Instant) -> bool {
+    fn close(
+        &mut self,
+        socket: &mut Socket<'_>,
+        state: &mut State,
+        now: Instant,
+        received: bool,
+    ) -> bool {
         if state.released && self.linger.is_none() {
             self.linger = Some(now + LINGER);
         }
+        // Nobody will read what the peer goes on sending, so it is told to stop, as a kernel does.
+        let unwanted = received && socket.may_recv() && all_sent(socket, state);
         let expired = self.linger.is_some_and(|linger| linger <= now);
-        if state.released && (!self.opened || expired) && socket.is_open() {
+        if state.released && (!self.opened || expired || unwanted) && socket.is_open() {
             socket.abort();
             return true;
         }
@@ -174,6 +184,15 @@ impl TcpEnd {
     pub(crate) fn end(&self, end: End) {
         self.shared.end(end);
     }
+}
+
+/// The sequence number `len` bytes, at most a buffer's length, behind `seq`.
+fn after(seq: u32, len: usize) -> u32 {
+    seq.wrapping_add(u32::try_from(len).expect("a buffer is below 4 GiB"))
+}
+
+fn all_sent(socket: &Socket<'_>, state: &State) -> bool {
+    state.tx.is_empty() && socket.send_queue() == 0
 }
 
 /// Takes received bytes from the stack, as far as there is room for them.

@@ -10,6 +10,7 @@ use crate::net_header::{self, LEN_MODERN};
 use crate::observe::{Direction, Observer};
 use crate::packet::ETHERNET_LEN;
 use crate::protocol::{Device, RX, TX};
+use crate::sync::lock;
 use crate::vring::Popped;
 
 /// Longest Ethernet frame: the largest IP packet behind its header.
@@ -54,12 +55,12 @@ impl VhostPort {
 
     /// The device as its frontend set it up.
     pub(crate) fn device(&self) -> MutexGuard<'_, Device> {
-        self.device.lock().expect("no holder of the device panics")
+        lock(&self.device)
     }
 
     /// Takes the next transmitted frame into `frame`.
     pub(crate) fn receive(&mut self, frame: &mut Vec<u8>) -> Received {
-        let mut device = self.device.lock().expect("no holder of the device panics");
+        let mut device = lock(&self.device);
         let header_len = device.header_len();
         let rules = Rules { access: Access::Read, indirect: device.indirect() };
         let Device { mem, vrings, .. } = &mut *device;
@@ -91,7 +92,7 @@ impl VhostPort {
     /// Writes `frame` into the guest's next buffers.
     pub(crate) fn send(&mut self, frame: &[u8]) -> Sent {
         let device = Arc::clone(&self.device);
-        let mut device = device.lock().expect("no holder of the device panics");
+        let mut device = lock(&device);
         if !device.is_up() {
             count(&self.tally.no_link);
             return Sent::Done;

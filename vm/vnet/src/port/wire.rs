@@ -31,13 +31,21 @@ pub(crate) struct Track {
     first: u32,
     /// Sequence number behind the last byte that was sent at least once.
     next: u32,
+    /// Sequence number behind the last byte that the peer has room for.
+    edge: u32,
     peer_mss: Option<u16>,
+    peer_scale: u8,
 }
 
 impl Track {
     /// Whether `fed` bytes, counted since the connection began, have all been sent.
     pub(crate) fn has_sent(&self, fed: u32) -> bool {
         self.next == self.first.wrapping_add(fed)
+    }
+
+    /// Whether the peer has room for all of the first `fed` bytes.
+    pub(crate) fn has_room(&self, fed: u32) -> bool {
+        !is_behind(self.edge, self.first.wrapping_add(fed))
     }
 
     /// Most payload bytes in a segment.
@@ -81,12 +89,7 @@ impl Wire {
 
     /// Takes a frame that the guest sent.
     pub(crate) fn put(&mut self, frame: Vec<u8>) {
-        let packet = Packet::parse(&frame);
-        if let (Some(tcp), Some((dst, src))) = (packet.tcp, ends(&packet))
-            && tcp.syn
-        {
-            self.tracks.entry((dst.port(), src)).or_default().peer_mss = tcp.mss;
-        }
+        self.note_received(&Packet::parse(&frame));
         self.inbox.push_back(frame);
     }
 
@@ -107,6 +110,23 @@ impl Wire {
         self.tracks.clear();
     }
 
+    fn note_received(&mut self, packet: &Packet) {
+        let (Some(tcp), Some((local, peer))) = (packet.tcp, ends(packet)) else { return };
+        let key = (local.port(), peer);
+        if tcp.syn {
+            let track = self.tracks.entry(key).or_default();
+            track.peer_mss = tcp.mss;
+            track.peer_scale = tcp.scale.unwrap_or(0);
+            track.edge = tcp.ack.wrapping_add(tcp.window.into());
+        } else if let Some(track) = self.tracks.get_mut(&key) {
+            let edge = tcp.ack.wrapping_add(u32::from(tcp.window) << track.peer_scale);
+            // An older segment that comes late knows less.
+            if !is_behind(edge, track.edge) {
+                track.edge = edge;
+            }
+        }
+    }
+
     fn note_sent(&mut self, frame: &[u8]) {
         let packet = Packet::parse(frame);
         let (Some(tcp), Some((peer, local))) = (packet.tcp, ends(&packet)) else { return };
@@ -118,12 +138,16 @@ impl Wire {
         } else if let Some(track) = self.tracks.get_mut(&key) {
             let len = u32::try_from(packet.payload.len()).expect("a frame is below 4 GiB");
             let end = tcp.seq.wrapping_add(len);
-            // Ahead of what was sent before, in the circle of sequence numbers.
-            if end.wrapping_sub(track.next) < 1 << 31 {
+            if !is_behind(end, track.next) {
                 track.next = end;
             }
         }
     }
+}
+
+/// Whether `a` comes before `b` in the circle of sequence numbers.
+fn is_behind(a: u32, b: u32) -> bool {
+    a.wrapping_sub(b) >= 1 << 31
 }
 
 /// Destination and source of a packet.
