@@ -73,7 +73,7 @@ const NEEDS: [Need; 9] = [
     need("lz4", "--version", "lz4", "unpack the guest's kernel"),
     need("mksquashfs", "-version", "squashfs-tools", "pack the guest's root"),
     need("unshare", "--version", "util-linux", "run the guest's compiler"),
-    need("cc", "--version", "gcc", "build the guest's programs"),
+    need("cc", "--version", "gcc libc6-dev", "build the guest's programs"),
     need("make", "--version", "make", "build the kernel code as a program"),
 ];
 
@@ -85,16 +85,16 @@ pub fn check(options: &Options) -> Result<Report> {
     let system = System::parse(&fs::read_to_string("/etc/os-release").unwrap_or_default());
     let host_sources = sources::read(Path::new("/etc/apt"));
     let mut missing = Vec::new();
-    let qemu =
-        match (host::qemu(options.qemu.as_deref().unwrap_or(Path::new(host::QEMU))), &options.qemu)
-        {
-            (Ok(qemu), _) => Some(qemu),
-            (Err(error), Some(_)) => return Err(error),
-            (Err(error), None) => {
-                missing.push(format!("{error} (to run guests)"));
-                None
-            }
-        };
+    let path = options.qemu.as_deref().unwrap_or(Path::new(host::QEMU));
+    let qemu = match host::qemu(path) {
+        Ok(qemu) => Some(qemu),
+        // Nothing can be installed in place of what the user named.
+        Err(error) if options.qemu.is_some() => return Err(error),
+        Err(_) => {
+            missing.push(format!("{} {} or newer (to run guests)", host::QEMU, host::OLDEST_QEMU));
+            None
+        }
+    };
     let (found, absent): (Vec<Need>, Vec<Need>) = NEEDS.iter().partition(|need| need.is_there());
     missing.extend(absent.iter().map(|need| format!("{} (to {})", need.program, need.why)));
     let mirror = options.mirror.is_none() && system.debian.is_none();

@@ -7,6 +7,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -20,6 +21,8 @@ const RECORD: &str = "record.json";
 const TEMPORARY: &str = ".new-";
 /// A file up to this size is hashed whenever its entry is used.
 const SMALL: u64 = 64 << 10;
+/// What is not used for this long is removed when something new is made.
+const KEEP: Duration = Duration::from_hours(30 * 24);
 
 /// A directory of entries.
 #[derive(Debug, Clone)]
@@ -112,7 +115,10 @@ impl Cache {
             Err(why) => return Found::Damaged(format!("{}: {why}", dir.join(RECORD).display())),
         };
         match entry.check(false) {
-            Ok(()) => Found::Whole(entry),
+            Ok(()) => {
+                touch(&entry.dir.join(RECORD));
+                Found::Whole(entry)
+            }
             Err(why) => Found::Damaged(why),
         }
     }
@@ -151,6 +157,7 @@ impl Writer<'_> {
     ) -> Result<Entry> {
         let parent = self.cache.folder(kind)?;
         remove_leftovers(&parent);
+        remove_unused(&parent, |entry| entry.join(RECORD));
         let temporary = temporary(&parent)?;
         let content = fill(temporary.path())?;
         let record = Record::of(temporary.path(), content)?;
@@ -195,6 +202,25 @@ pub(super) fn remove_leftovers(parent: &Path) {
     {
         // A leftover that stays costs room, nothing else.
         let _ = fs::remove_dir_all(entry.path());
+    }
+}
+
+/// Notes that something is in use.
+pub(super) fn touch(path: &Path) {
+    // Someone else's cache can be used, too; its owner keeps it.
+    let _ = File::options().append(true).open(path).and_then(|f| f.set_modified(SystemTime::now()));
+}
+
+/// Removes what nobody used for a long time; `stamp` is the file of an entry that tells.
+pub(super) fn remove_unused(parent: &Path, stamp: impl Fn(&Path) -> PathBuf) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let used = fs::metadata(stamp(&entry.path())).and_then(|stamp| stamp.modified());
+        let age = used.ok().and_then(|used| used.elapsed().ok());
+        if age.is_some_and(|age| age > KEEP) {
+            let path = entry.path();
+            // What stays costs room, nothing else.
+            let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        }
     }
 }
 

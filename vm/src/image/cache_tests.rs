@@ -62,6 +62,23 @@ fn what_a_killed_build_left_is_removed() {
 }
 
 #[test]
+fn what_nobody_used_for_long_goes_when_something_new_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = Cache::open(dir.path()).unwrap();
+    let old = publish(&cache, "a");
+    let stamp = File::options().append(true).open(old.path("record.json")).unwrap();
+    stamp.set_modified(SystemTime::now() - 2 * KEEP).unwrap();
+    assert!(matches!(cache.find("things", "k"), Found::Whole(_)), "which counts as use");
+    let writer = cache.lock(&mut |_| {}).unwrap();
+    let other = |key| writer.publish("things", key, |dir| Ok(fill(dir, "b"))).unwrap();
+    other("k2");
+    assert!(old.dir.exists());
+    stamp.set_modified(SystemTime::now() - 2 * KEEP).unwrap();
+    other("k3");
+    assert!(!old.dir.exists());
+}
+
+#[test]
 fn damage_is_seen_and_named() {
     let dir = tempfile::tempdir().unwrap();
     let cache = Cache::open(dir.path()).unwrap();

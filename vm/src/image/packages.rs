@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::apt::{Apt, deb_path};
-use super::cache::Cache;
+use super::cache::{self, Cache};
 use super::lock::{Lock, Package};
 use super::manifest::Manifest;
 use super::{Progress, Request, hash};
@@ -59,6 +59,7 @@ impl<'a> Packages<'a> {
     /// Fetches what is missing and gives back the lock that was used: the project's, or one
     /// resolved anew if the mirror dropped some of it (which is said, and remembered).
     pub(super) fn fetch(&self, progress: Progress<'_>) -> Result<Lock> {
+        cache::remove_unused(&self.debs, Path::to_owned);
         let complete = |lock: &Lock| self.missing(lock).is_empty();
         if let Some(lock) = self.candidates().into_iter().find(complete) {
             return Ok(lock);

@@ -10,7 +10,7 @@ use super::Progress;
 use super::apt::deb_path;
 use super::lock::Lock;
 use super::manifest::Manifest;
-use super::tree;
+use super::{cache, tree};
 use crate::error::{Error, Result};
 use crate::process::{Program, Stdin};
 
@@ -37,7 +37,9 @@ pub(super) fn unpack(
         if done % 16 == 0 {
             progress(&format!("unpacking packages: {done} of {}", lock.packages.len()));
         }
-        unpack_one(&deb_path(debs, package), manifest, root)?;
+        let deb = deb_path(debs, package);
+        unpack_one(&deb, manifest, root)?;
+        cache::touch(&deb);
     }
     tame(root)?;
     MOUNT_POINTS.iter().try_for_each(|name| make_dir(&root.join(name)))?;

@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn debian_12_takes_only_qemu_from_backports() {
-        let gaps = Gaps { qemu: true, packages: vec!["lz4", "kmod"], mirror: false };
+        let gaps = Gaps { qemu: true, packages: vec!["lz4", "gcc libc6-dev"], mirror: false };
         let lines = commands(&gaps, "bookworm", HOST);
         assert_eq!(
             lines[0],
@@ -132,7 +132,11 @@ mod tests {
              | sudo tee /etc/apt/sources.list.d/paste-backports.sources >/dev/null"
         );
         assert_eq!(lines[1], "sudo apt-get update");
-        assert!(lines[2].ends_with(" lz4 kmod qemu-system-x86/bookworm-backports"), "{}", lines[2]);
+        assert!(
+            lines[2].ends_with(" lz4 gcc libc6-dev qemu-system-x86/bookworm-backports"),
+            "{}",
+            lines[2]
+        );
         assert_eq!(lines.len(), 3);
     }
 
