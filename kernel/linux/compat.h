@@ -47,6 +47,17 @@ static inline int paste_compat_suggest_ifindex(struct net *net, int ifindex)
 	return former;
 }
 
+/* 6.12.y learned to say why not. pat: a name to use if dev's own is taken in net. */
+static inline int paste_compat_change_net(struct net_device *dev, struct net *net,
+					  const char *pat, int ifindex)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+	return __dev_change_net_namespace(dev, net, pat, ifindex, NULL);
+#else
+	return __dev_change_net_namespace(dev, net, pat, ifindex);
+#endif
+}
+
 /* Never back below what was handed out before: indices of the past stay unused. */
 static inline void paste_compat_restore_ifindex(struct net *net, int former)
 {

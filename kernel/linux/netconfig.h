@@ -5,7 +5,7 @@
  * Kept: MTU, queue length, group, alias, other names, flags, IPv4 and IPv6 settings, addresses,
  * routes, permanent neighbours. Learned anew, not kept: what router advertisements bring, the
  * link-local address, temporary addresses. Not kept: queueing disciplines, filters, XDP
- * programs, ethtool settings, multicast memberships.
+ * programs, ethtool settings, multicast memberships, nexthop objects.
  */
 #ifndef PASTE_LINUX_NETCONFIG_H
 #define PASTE_LINUX_NETCONFIG_H

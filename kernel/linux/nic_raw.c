@@ -73,6 +73,8 @@ static int enqueue(struct paste_os_nic *nic, u32 index, u32 offset, u16 length)
 	struct page *page = paste_buffer_page(nic->pool, index, &in_page);
 	int error;
 
+	if (length < ETH_HLEN || (u64)offset + length > nic->pool->buf_size)
+		return EINVAL;
 	sg_init_table(sg, 2);
 	/* A frame without wishes has a header of zeros. */
 	sg_set_page(&sg[0], ZERO_PAGE(0), sizeof(struct virtio_net_hdr_mrg_rxbuf), 0);
@@ -86,8 +88,6 @@ int paste_os_nic_send(struct paste_os_nic *nic, uint32_t index, uint32_t offset,
 	struct netdev_queue *queue;
 	int error = EAGAIN;
 
-	if (length < ETH_HLEN || offset > nic->pool->buf_size - length)
-		return EINVAL;
 	spin_lock_bh(&nic->raw_lock);
 	if (nic->polling) {
 		queue = netdev_get_tx_queue(nic->dev, 0);

@@ -134,7 +134,7 @@ static int settle(struct net_device *dev, const struct paste_nic_identity *ident
 			pr_err("NIC %s: MAC address not set again\n", identity->name);
 	}
 	if (!net_eq(identity->net, &init_net) &&
-	    __dev_change_net_namespace(dev, identity->net, "eth%d", identity->ifindex))
+	    paste_compat_change_net(dev, identity->net, "eth%d", identity->ifindex))
 		pr_err("NIC %s stays in the first network namespace as %s\n", identity->name,
 		       dev->name);
 	return dev->ifindex;
