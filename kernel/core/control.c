@@ -79,10 +79,8 @@ static int pst_attach(const struct paste_desc *desc, struct paste_request *reque
 	if (paste_pool_count(port->pool, PASTE_FREE) < NIC_BUFFERS_MIN)
 		return ENOMEM;
 	error = paste_os_nic_attach(port, nic, &port->nic);
-	if (error) {
-		port->nic = NULL;
+	if (error)
 		return error;
-	}
 	paste_name_copy(port->nic_name, nic);
 	request->body.attach.reg.nr_mem_id = port->mem_id;
 	request->body.attach.port_index = 0;

@@ -74,7 +74,10 @@ static void set_straight(struct paste_kring *kring)
 	PASTE_STORE_RELEASE(&ring->tail, kring->hwtail);
 }
 
-/* The user gives a slot back; its buffer counts only if it is the application's to give. */
+/*
+ * The user gives a slot back; its buffer counts only if it is the application's to give. (While
+ * the slot was the user's, slot_buf was 0.)
+ */
 static bool collect(struct paste_kring *kring, uint32_t i)
 {
 	struct netmap_slot *slot = &kring->ring->slot[i];
@@ -84,7 +87,6 @@ static bool collect(struct paste_kring *kring, uint32_t i)
 		kring->slot_buf[i] = index;
 		return true;
 	}
-	kring->slot_buf[i] = 0;
 	kring->bad_slots++;
 	clear_slot(slot);
 	return false;
@@ -97,7 +99,6 @@ int paste_kring_read_head(struct paste_kring *kring, uint32_t *result)
 	uint32_t held = distance(kring, kring->hwcur, kring->hwtail);
 
 	if (head >= kring->num_slots || cur >= kring->num_slots ||
-	    distance(kring, kring->hwcur, head) > held ||
 	    distance(kring, kring->hwcur, cur) > held ||
 	    distance(kring, kring->hwcur, cur) < distance(kring, kring->hwcur, head)) {
 		kring->bad_rings++;

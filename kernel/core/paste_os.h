@@ -57,8 +57,8 @@ int paste_os_nic_exists(const char *name);
 /*
  * The NIC called name: receive into port's pool from now on (attach), no longer (detach). For a
  * NIC port see paste_port_receive(); for a pst port the stack gets the frames.
- * ENXIO: no such NIC in our hands; EBUSY: another port has it. attach may sleep. After detach
- * no buffer of the pool is in the device.
+ * ENXIO: no such NIC in our hands; EBUSY: another port has it. attach may sleep and sets *nic
+ * only on success. After detach no buffer of the pool is in the device.
  */
 int paste_os_nic_attach(struct paste_port *port, const char *name, struct paste_os_nic **nic);
 void paste_os_nic_detach(struct paste_port *port, struct paste_os_nic *nic);

@@ -194,10 +194,7 @@ static int build(struct paste_port *port, const struct paste_plan *plan,
 	if (!plan->nic)
 		return 0;
 	paste_name_copy(port->nic_name, plan->nic);
-	error = paste_os_nic_attach(port, plan->nic, &port->nic);
-	if (error)
-		port->nic = NULL;
-	return error;
+	return paste_os_nic_attach(port, plan->nic, &port->nic);
 }
 
 static void answer(const struct paste_port *port, struct paste_request *request)

@@ -142,6 +142,11 @@ static void does_not_fit(void)
 	extmem->nro_info.nr_ring_pool_objtotal = 0xffffffff;
 	extmem->nro_info.nr_ring_pool_objsize = 1u << 24;
 	refused(extmem, ENOMEM);
+	extmem->nro_info.nr_ring_pool_objtotal = 6000; /* 120 MiB of kernel memory */
+	extmem->nro_info.nr_ring_pool_objsize = 20480;
+	client_option(client.request, &client.request->kernel_rings.nro_opt,
+		      PASTE_REQ_OPT_KERNEL_RINGS);
+	refused(extmem, ENOMEM);
 	extmem = prepare(MIB);
 	extmem->nro_info.nr_if_pool_objtotal = 1024; /* 1 MiB */
 	refused(extmem, ENOMEM);
@@ -211,6 +216,21 @@ static void bad_reservations(void)
 	finish();
 }
 
+/* Nothing in the memory is believed: rings begin anew. */
+static void dirty_memory(void)
+{
+	struct client_spec spec = { .extmem = MIB, .slots = 16 };
+
+	CHECK_EQUAL(open_with(spec), 0);
+	client_close(&client);
+	memset(client.memory, 0xff, MIB);
+	CHECK_EQUAL(client_reopen(&client, &spec), 0);
+	CHECK(client.ring->head == 0 && client.ring->cur == 0 && client.ring->tail == 0);
+	CHECK(client.ring->flags == 0 && client.nifp->ni_tx_rings == 0);
+	CHECK_EQUAL(paste_port_rxsync(client.desc.port), 0);
+	finish();
+}
+
 /* What the application kept is still there, and still its own, after a restart. */
 static void restart(void)
 {
@@ -267,6 +287,7 @@ int main(void)
 	does_not_fit();
 	reserved_buffers();
 	bad_reservations();
+	dirty_memory();
 	restart();
 	return 0;
 }

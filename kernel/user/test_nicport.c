@@ -21,6 +21,7 @@ static int open_mode(uint32_t mode, uint32_t initial_offset)
 	client_prepare_register(&client, &spec);
 	client.request->body.reg.nr_mode = mode;
 	client.request->body.reg.nr_tx_slots = SLOTS;
+	client.request->offsets.nro_max_offset = 255;
 	error = client_send(&client);
 	if (!error)
 		client_map(&client);
@@ -167,6 +168,22 @@ static void bad_slot(uint32_t index, uint16_t length, uint16_t flags)
 	CHECK_EQUAL(txsync(), EINVAL);
 	CHECK(fake_sent("eth0", &sent) == NULL);
 	client_check_conservation(&client);
+}
+
+/* A frame is sent from where the slot says, if that is inside the buffer. */
+static void send_from_offset(void)
+{
+	struct netmap_ring *r;
+
+	CHECK_EQUAL(open_mode(NR_REG_ALL_NIC, 100), 0);
+	r = ring(TX);
+	r->slot[r->head].ptr = ~r->offset_mask | 200; /* other bits are the user's own */
+	CHECK(put_frame(TX, "from 200"));
+	CHECK_EQUAL(txsync(), 0);
+	expect_sent("from 200");
+	r->slot[r->head].ptr = 255;
+	bad_slot(1, 1794, 0);
+	finish();
 }
 
 static void refused_slots(void)
@@ -323,6 +340,7 @@ int main(int argc, char **argv)
 
 	receive();
 	send();
+	send_from_offset();
 	refused_slots();
 	host_rings();
 	forward_by_swap();

@@ -153,7 +153,9 @@ static void duplicate_option(void)
 {
 	struct client_request *request = prepare_register();
 	struct nmreq_opt_offsets *second = fake_user(sizeof(*second));
+	struct nmreq_option *last = fake_user(sizeof(*last));
 
+	client_option(request, last, 63);
 	client_option(request, &request->offsets.nro_opt, NETMAP_REQ_OPT_OFFSETS);
 	client_option(request, &request->other, 63);
 	client_option(request, &second->nro_opt, NETMAP_REQ_OPT_OFFSETS);
@@ -161,6 +163,7 @@ static void duplicate_option(void)
 	CHECK_EQUAL(request->offsets.nro_opt.nro_status, EINVAL);
 	CHECK_EQUAL(second->nro_opt.nro_status, EINVAL);
 	CHECK_EQUAL(request->other.nro_status, EOPNOTSUPP);
+	CHECK_EQUAL(last->nro_status, EOPNOTSUPP);
 	finish();
 }
 
@@ -211,6 +214,13 @@ static void body_after_failure(void)
 	request->body.reg.nr_mode = NR_REG_ONE_SW;
 	before = request->body.reg;
 	CHECK_EQUAL(client_send(&client), EOPNOTSUPP);
+	CHECK(memcmp(&before, &request->body.reg, sizeof(before)) == 0);
+	/* Also if it failed at the very end: this NIC does not exist. */
+	memcpy(request->header.nr_name, "eth7", 5);
+	request->body.reg.nr_mode = NR_REG_ALL_NIC;
+	request->body.reg.nr_extra_bufs = 10000;
+	before = request->body.reg;
+	CHECK_EQUAL(client_send(&client), ENXIO);
 	CHECK(memcmp(&before, &request->body.reg, sizeof(before)) == 0);
 	finish();
 }
