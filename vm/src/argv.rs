@@ -56,9 +56,10 @@ fn machine(args: &mut Args, spec: &Spec, wiring: &Wiring) {
     args.pair(
         "-machine",
         [format!(
+            // hpet=off: Linux starts it and forgets it; QEMU would wake up 250 times a second.
             // mem-ctrl: the platform flushes to the memory controller (ADR), so Linux must flush
             // caches itself, as on most real machines.
-            "q35,accel={accel},nvdimm=on,nvdimm-persistence=mem-ctrl,memory-backend=ram"
+            "q35,accel={accel},hpet=off,nvdimm=on,nvdimm-persistence=mem-ctrl,memory-backend=ram"
         )
         .into()],
     );
