@@ -80,7 +80,7 @@ pub struct Granted {
     /// `netmap_if` and rings.
     pub(crate) rings: Words,
     /// Where the `netmap_if` is in `rings`, bytes.
-    pub(crate) interface: usize,
+    pub(crate) netmap_if: usize,
     /// Extra buffers, listed from `ni_bufs_head`.
     pub(crate) extra: u32,
 }

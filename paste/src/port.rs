@@ -14,7 +14,7 @@ use crate::{
     buf::{Bound, BufIndex, BufSet, Buffers},
     device::{Device, Granted, Ready, Wanted},
     error::{Error, Result},
-    ring::{Interface, Ring},
+    ring::{PortRings, Ring},
     slot::{ConnFd, Content, Slot},
 };
 
@@ -84,10 +84,10 @@ impl Port {
             reserve: held.words(),
         })?;
         let size = buffers.area().size();
-        let interface = Interface::read(&granted.rings, granted.interface, size)?;
-        take_extra(&buffers, &granted, interface.extra_head)?;
+        let rings = PortRings::read(&granted.rings, granted.netmap_if, size)?;
+        take_extra(&buffers, &granted, rings.extra_head)?;
         let (device, extra) = (Box::new(device), granted.extra);
-        Ok(Self { device, rings: interface.rings, extra, buffers, _bound: bound })
+        Ok(Self { device, rings: rings.rx, extra, buffers, _bound: bound })
     }
 
     /// Ties the NIC `nic` to the port: what it receives for registered sockets comes here.

@@ -16,15 +16,15 @@ use crate::{
 const MOST_RINGS: u32 = 256;
 const MOST_SLOTS: u32 = 1 << 16;
 
-/// A port's `netmap_if`: which rings there are.
+/// What a port's `netmap_if` names.
 #[derive(Debug)]
-pub(crate) struct Interface {
-    pub(crate) rings: Vec<Ring>,
+pub(crate) struct PortRings {
+    pub(crate) rx: Vec<Ring>,
     /// The first extra buffer, 0: none.
     pub(crate) extra_head: u32,
 }
 
-impl Interface {
+impl PortRings {
     /// Reads the `netmap_if` at `at`; the rings' buffers must have `buf_size` bytes.
     pub(crate) fn read(words: &Words, at: usize, buf_size: usize) -> Result<Self> {
         let field = |offset| load(words, at.checked_add(offset), "netmap_if");
@@ -49,8 +49,8 @@ impl Interface {
             let start = isize::try_from(offset).ok().and_then(|by| at.checked_add_signed(by));
             Ring::read(words, start, buf_size)
         };
-        let rings = (first..first + rx).map(ring).collect::<Result<_>>()?;
-        Ok(Self { rings, extra_head: field(offset_of!(NetmapIf, ni_bufs_head))? })
+        let rx = (first..first + rx).map(ring).collect::<Result<_>>()?;
+        Ok(Self { rx, extra_head: field(offset_of!(NetmapIf, ni_bufs_head))? })
     }
 }
 
@@ -185,9 +185,9 @@ mod tests {
     #[test]
     fn the_window_wraps_and_is_published() {
         let words = memory();
-        let mut interface = Interface::read(&words, 0, 2048).unwrap();
-        assert_eq!(interface.extra_head, 5);
-        let ring = &mut interface.rings[0];
+        let mut rings = PortRings::read(&words, 0, 2048).unwrap();
+        assert_eq!(rings.extra_head, 5);
+        let ring = &mut rings.rx[0];
         assert_eq!((ring.slots(), ring.left()), (8, 3));
         let positions: Vec<_> = (0..3).map(|_| (ring.peek().0, ring.advance()).0).collect();
         assert_eq!(positions, [6, 7, 0]);
@@ -202,9 +202,9 @@ mod tests {
     #[test]
     fn a_swapped_slot_says_so() {
         let words = memory();
-        let interface = Interface::read(&words, 0, 2048).unwrap();
-        interface.rings[0].put(6, 0x4d);
-        let [word, _] = interface.rings[0].peek().1;
+        let rings = PortRings::read(&words, 0, 2048).unwrap();
+        rings.rx[0].put(6, 0x4d);
+        let [word, _] = rings.rx[0].peek().1;
         assert_eq!(word, 0x4d | u64::from(abi::NS_BUF_CHANGED) << 48);
     }
 
@@ -230,11 +230,11 @@ mod tests {
         ] {
             let words = memory();
             set(&words, offset, value);
-            let answer = Interface::read(&words, 0, 2048);
+            let answer = PortRings::read(&words, 0, 2048);
             assert!(matches!(answer, Err(Error::Ring { .. })), "{why}: {answer:?}");
         }
         for at in [PAGE - 8, PAGE, usize::MAX, usize::MAX - 63] {
-            assert!(Interface::read(&memory(), at, 2048).is_err(), "{at}");
+            assert!(PortRings::read(&memory(), at, 2048).is_err(), "{at}");
         }
     }
 
@@ -242,7 +242,7 @@ mod tests {
     fn another_version_is_named() {
         let words = memory();
         set(&words, offset_of!(NetmapIf, ni_version), 11);
-        let answer = Interface::read(&words, 0, 2048);
+        let answer = PortRings::read(&words, 0, 2048);
         assert!(matches!(answer, Err(Error::Version { library: 14, kernel: 11 })));
     }
 }

@@ -78,8 +78,8 @@ impl Device for KernelDevice {
         let rings = self.map_rings(request.rings.rings_size)?;
         self.port = wanted.name.into();
         self.memory = request.body.nr_mem_id;
-        let interface = usize::try_from(request.body.nr_offset).unwrap_or(usize::MAX);
-        Ok(Granted { rings, interface, extra: request.body.nr_extra_bufs })
+        let netmap_if = usize::try_from(request.body.nr_offset).unwrap_or(usize::MAX);
+        Ok(Granted { rings, netmap_if, extra: request.body.nr_extra_bufs })
     }
 
     fn attach(&mut self, nic: &str) -> Result<()> {

@@ -76,11 +76,11 @@ impl Books {
         let extra = (wanted.extra as usize).min(free.len() - count as usize);
         let extra: Vec<u32> = free.drain(..extra).collect();
         books.nic = free;
-        books.write_interface(&extra)?;
+        books.write_netmap_if(&extra)?;
         books.write_ring();
         let granted = u32::try_from(extra.len()).expect("at most what was wanted");
         let rings = books.rings.clone();
-        Ok((books, Granted { rings, interface: 0, extra: granted }))
+        Ok((books, Granted { rings, netmap_if: 0, extra: granted }))
     }
 
     fn in_place(&self, place: Place) -> impl Iterator<Item = u32> + '_ {
@@ -103,7 +103,7 @@ impl Books {
         self.store(offset, value);
     }
 
-    fn write_interface(&mut self, extra: &[u32]) -> Result<()> {
+    fn write_netmap_if(&mut self, extra: &[u32]) -> Result<()> {
         let next = extra.iter().skip(1).copied().chain([0]);
         for (index, next) in extra.iter().zip(next) {
             self.places[(*index) as usize] = Place::User;
