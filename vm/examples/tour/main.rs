@@ -1,5 +1,7 @@
 //! Tour: everything a guest can do and suffer, on real boots: `tour KERNEL INITRD ROOT DIR`.
 
+#![expect(clippy::unwrap_used, reason = "a tour that goes wrong shall stop there")]
+
 mod network;
 
 use std::error::Error;
@@ -11,6 +13,8 @@ use vm::nvdimm::Mode;
 use vm::{BootFiles, Command, Event, ExitCode, Failure, Guest, Mib, Nvdimm, Spec};
 
 type Outcome = Result<(), Box<dyn Error>>;
+
+type Stop = fn(&Tour) -> Outcome;
 
 /// Maps `/dev/dax0.0` and exchanges its first bytes: prints the old ones, stores the new ones.
 const MAPPER: &str = r#"
@@ -44,7 +48,7 @@ fn main() -> Outcome {
     let boot = BootFiles { kernel: kernel.into(), initrd: initrd.into(), root };
     let tour = Tour { boot, dir: dir.into() };
     std::fs::create_dir_all(&tour.dir)?;
-    let stops: [(&str, fn(&Tour) -> Outcome); 11] = [
+    let stops: [(&str, Stop); 11] = [
         ("programs", programs),
         ("files", files),
         ("devdax", devdax),

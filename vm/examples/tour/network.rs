@@ -1,6 +1,6 @@
 //! Network: a guest on our own vhost-user NIC, with an NVDIMM beside its memory.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use vm::nvdimm::Mode;
@@ -44,7 +44,6 @@ pub(crate) fn tour(tour: &Tour) -> Outcome {
     guest.pause()?;
     println!("  the needle lies at {} places", net.census(b"needle in a haystack")?.len());
     guest.resume()?;
-    println!("  {:?}", SocketAddrV4::from(tcp.local()));
     let off = guest.power_fail();
     let guest = off.boot()?;
     sh(&guest, "ip link set eth0 up && ip addr add 10.9.0.2/24 dev eth0")?;

@@ -107,8 +107,8 @@ fn words_are_quoted_for_a_shell() {
     assert_eq!(quoted(""), "''");
 }
 
-/// Not a test: the process that `children_die_with_a_killed_parent` kills. It starts its child on
-/// a thread that ends at once, and must not lose it by that.
+/// Not a test: the process that others kill. It starts its child on a thread that ends at once,
+/// and must not lose it by that.
 #[test]
 #[ignore = "helper process of another test"]
 fn helper_holds_a_child() {
@@ -120,21 +120,55 @@ fn helper_holds_a_child() {
     }
 }
 
+/// Not a test: exits without dropping its child.
+#[test]
+#[ignore = "helper process of another test"]
+fn helper_exits() {
+    let child = Program::new("sleep").arg("1000").start().unwrap();
+    println!("\n{}", child.pid());
+    std::process::exit(0);
+}
+
+/// Not a test: ends all its children, as on an interrupt, and goes on.
+#[test]
+#[ignore = "helper process of another test"]
+fn helper_is_interrupted() {
+    let mut child = Program::new("sleep").arg("1000").start().unwrap();
+    println!("\n{}", child.pid());
+    kill_all();
+    assert!(!child.wait(soon()).unwrap().unwrap().success());
+    assert!(matches!(Program::new("true").run(), Err(Error::Interrupted(_))));
+}
+
+fn helper(name: &str) -> Program {
+    let name = format!("process::tests::{name}");
+    let program = Program::new(std::env::current_exe().unwrap());
+    program.args(["--exact", &name, "--ignored", "--nocapture"])
+}
+
 #[test]
 fn children_die_with_a_killed_parent() {
-    let this = std::env::current_exe().unwrap();
-    let name = "process::tests::helper_holds_a_child";
-    let program = Program::new(this).args(["--exact", name, "--ignored", "--nocapture"]);
-    let mut parent = program.start().unwrap();
+    let mut parent = helper("helper_holds_a_child").start().unwrap();
     let child = first_number(&mut parent);
     assert!(alive(child));
-    nix::sys::signal::kill(
-        nix::unistd::Pid::from_raw(parent.pid().cast_signed()),
-        nix::sys::signal::Signal::SIGKILL,
-    )
-    .unwrap();
+    let pid = nix::unistd::Pid::from_raw(parent.pid().cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
     assert!(parent.wait(soon()).unwrap().is_some());
     wait_gone(child);
+}
+
+#[test]
+fn children_die_with_a_parent_that_exits() {
+    let mut parent = helper("helper_exits").start().unwrap();
+    let child = first_number(&mut parent);
+    assert!(parent.wait(soon()).unwrap().is_some());
+    wait_gone(child);
+}
+
+#[test]
+fn an_interrupt_ends_all_children_and_starts_no_more() {
+    let output = helper("helper_is_interrupted").run_ok().unwrap().text();
+    wait_gone(output.lines().find_map(|line| line.parse().ok()).unwrap());
 }
 
 fn wait_gone(pid: u32) {
