@@ -1,9 +1,9 @@
 //! Serve: a network for a QEMU started by hand.
 //!
-//! `cargo run -p vnet --example serve -- SOCKET GUEST_IP` listens on SOCKET as 10.0.7.1/24. Once the
-//! link is up it pings the guest, then measures TCP both ways against two programs in the guest:
-//! port 5001 discards what it gets, port 5002 sends zeros for ever. It listens on 5003 for the
-//! guest and echoes. End it with Ctrl-C.
+//! `cargo run -p vnet --example serve -- SOCKET GUEST_IP` listens on SOCKET as 10.0.7.1/24. Once
+//! the link is up it pings the guest, then measures TCP both ways against two programs in the
+//! guest: port 5001 discards what it gets, port 5002 sends zeros for ever. It listens on 5003 for
+//! the guest and echoes. When QEMU ends it waits for the next one. End it with Ctrl-C.
 //!
 //! ```text
 //! qemu-system-x86_64 -object memory-backend-memfd,id=ram,share=on,size=256M
@@ -12,6 +12,7 @@
 //! ```
 
 use std::collections::HashSet;
+use std::convert::Infallible;
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
@@ -28,8 +29,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     let ip = Ipv4Addr::new(10, 0, 7, 1);
     let host = HostAddress { ip, prefix_len: 24, mac: [2, 0, 0, 0, 7, 1] };
     let vnet = Vnet::start(Config::new(socket, host))?;
-    vnet.wait_link(Duration::from_mins(5))?;
-    println!("link up, memory: {:#x?}", vnet.regions());
+    loop {
+        vnet.wait_link(Duration::from_hours(1))?;
+        println!("link up, memory: {:#x?}", vnet.regions());
+        match measure(&vnet, guest).and_then(|()| echo(&vnet)) {
+            Err(e) => println!("{e}"),
+            Ok(never) => match never {},
+        }
+        vnet.observer().clear();
+    }
+}
+
+fn measure(vnet: &Vnet, guest: Ipv4Addr) -> vnet::Result<()> {
     let host = vnet.host();
     for _ in 0..5 {
         println!("ping {:?}", host.ping(guest, WITHIN)?);
@@ -39,17 +50,29 @@ fn main() -> Result<(), Box<dyn Error>> {
         std::thread::sleep(Duration::from_millis(200));
     }
     to_guest(&host, SocketAddrV4::new(guest, 5001))?;
-    println!("{} segments were sent again", sent_again(&vnet));
+    println!("{} segments were sent again", sent_again(vnet));
     from_guest(&host, SocketAddrV4::new(guest, 5002))?;
-    if let Some(last) = vnet.observer().frames(&Filter::new().payload_only()).last() {
-        println!("last frame with a payload: {last:#x?}");
-    }
+    count_copies(vnet, SocketAddrV4::new(guest, 5001))?;
     println!("{:#?}", vnet.counters());
-    idle(&vnet);
-    echo(&host)
+    idle(vnet);
+    Ok(())
 }
 
-fn to_guest(host: &Host, server: SocketAddrV4) -> Result<(), Box<dyn Error>> {
+/// Sends a message and finds it in guest memory.
+fn count_copies(vnet: &Vnet, server: SocketAddrV4) -> vnet::Result<()> {
+    let message = format!("a needle, the {:?}th", Instant::now());
+    let tcp = vnet.host().connect(server, WITHIN)?;
+    tcp.send_all(message.as_bytes(), WITHIN)?;
+    tcp.wait_acked(WITHIN)?;
+    let filter = Filter::new().payload_hash(vnet::hash(message.as_bytes()));
+    println!("written to {:#x?}", vnet.observer().wait(&filter, WITHIN)?.payload);
+    let start = Instant::now();
+    let found = vnet.census(message.as_bytes())?;
+    println!("found in {:?} at {found:#x?}", start.elapsed());
+    Ok(())
+}
+
+fn to_guest(host: &Host, server: SocketAddrV4) -> vnet::Result<()> {
     let tcp = host.connect(server, WITHIN)?;
     let start = Instant::now();
     tcp.send_all(&vec![0x5a; BULK], WITHIN)?;
@@ -66,7 +89,7 @@ fn sent_again(vnet: &Vnet) -> usize {
     frames.len() - distinct.len()
 }
 
-fn from_guest(host: &Host, server: SocketAddrV4) -> Result<(), Box<dyn Error>> {
+fn from_guest(host: &Host, server: SocketAddrV4) -> vnet::Result<()> {
     let tcp = host.connect(server, WITHIN)?;
     let mut buf = vec![0; 256 << 10];
     let (start, mut got) = (Instant::now(), 0);
@@ -100,10 +123,14 @@ fn idle(vnet: &Vnet) {
     }
 }
 
-fn echo(host: &Host) -> Result<(), Box<dyn Error>> {
-    let listener = host.listen(5003)?;
+fn echo(vnet: &Vnet) -> vnet::Result<Infallible> {
+    let listener = vnet.host().listen(5003)?;
     loop {
-        let tcp = listener.accept(Duration::from_hours(1))?;
+        let tcp = match listener.accept(Duration::from_secs(1)) {
+            Err(vnet::Error::Timeout(_)) if vnet.is_up() => continue,
+            Err(vnet::Error::Timeout(_)) => return Err(vnet::Error::LinkLost),
+            accepted => accepted?,
+        };
         println!("connection from {}", tcp.peer());
         let mut buf = vec![0; 64 << 10];
         loop {

@@ -1,7 +1,7 @@
 //! Protocol: the device as the vhost-user frontend sets it up.
 //!
-//! The `vhost` crate reads and answers messages (see `session`); this is what they act on: features,
-//! memory table and two vrings.
+//! The `vhost` crate reads and answers messages (see `session`); this is what they act on:
+//! features, memory table and two vrings.
 
 use std::fs::File;
 
