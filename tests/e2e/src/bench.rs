@@ -195,6 +195,18 @@ impl Bench {
         self.nvdimm.as_ref().context("a bench with an NVDIMM")
     }
 
+    /// Reads the guest's memory at a place that a search of it has found.
+    ///
+    /// # Errors
+    /// The place lies in no file, or cannot be read.
+    pub fn read_ram(&self, place: Option<FileOffset>, len: usize) -> anyhow::Result<Vec<u8>> {
+        let place = place.context("a place in a file")?;
+        let ram = File::open(self.guest.ram_path()).context("open the guest's memory")?;
+        let mut bytes = vec![0; len];
+        ram.read_exact_at(&mut bytes, place.offset).context("read the guest's memory")?;
+        Ok(bytes)
+    }
+
     /// Looks at all guest memory while the guest stands still.
     pub fn paused<T>(&self, look: impl FnOnce(&Vnet) -> anyhow::Result<T>) -> anyhow::Result<T> {
         self.guest.pause().context("pause the guest")?;

@@ -1,9 +1,12 @@
 //! NIC cases: with the module loaded and nobody registered, the NIC is an ordinary one.
 
+use std::time::Instant;
+
 use anyhow::{Context, ensure};
+use serde_json::Value;
 use vm::vnet::hash;
 
-use crate::bench::{Bench, PATIENCE, PORT};
+use crate::bench::{Bench, PATIENCE, PORT, in_time};
 use crate::part::number;
 use crate::rig::{Needs, Rig};
 
@@ -18,12 +21,12 @@ pub(super) fn ordinary(rig: &mut Rig) -> anyhow::Result<()> {
     let before = network(&bench)?;
     rig.step("load the module");
     bench.load(&module)?;
-    ensure!(network(&bench)? == before, "load: addresses or routes changed");
+    same(&before, &network(&bench)?).context("after load")?;
     bench.ping().context("after load")?;
     exchange(rig, &bench)?;
     rig.step("unload the module");
     bench.unload()?;
-    ensure!(network(&bench)? == before, "unload: addresses or routes changed");
+    same(&before, &network(&bench)?).context("after unload")?;
     bench.ping().context("after unload")
 }
 
@@ -46,9 +49,30 @@ fn exchange(rig: &Rig, bench: &Bench) -> anyhow::Result<()> {
     part.end()
 }
 
-/// What the guest says about its addresses and routes, without what counts or ages.
-fn network(bench: &Bench) -> anyhow::Result<serde_json::Value> {
-    let ask = |what| -> anyhow::Result<serde_json::Value> {
+/// Whether two views of the network are equal; both in the error if not.
+fn same(before: &Value, after: &Value) -> anyhow::Result<()> {
+    ensure!(before == after, "addresses or routes changed:\nbefore {before}\nafter  {after}");
+    Ok(())
+}
+
+/// What the guest says about its addresses and routes once they have settled: a device that has
+/// just come up waits for its carrier, and for objections to its link-local address.
+fn network(bench: &Bench) -> anyhow::Result<Value> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let seen = look_at_network(bench)?;
+        let text = seen.to_string();
+        if text.contains("\"fe80::")
+            && !["tentative", "NO-CARRIER"].iter().any(|w| text.contains(w))
+        {
+            return Ok(seen);
+        }
+        in_time(deadline, &format!("a settled network: {text}"))?;
+    }
+}
+
+fn look_at_network(bench: &Bench) -> anyhow::Result<Value> {
+    let ask = |what| -> anyhow::Result<Value> {
         let text = bench.shell(&format!("ip -j {what}"))?;
         serde_json::from_str(&text).with_context(|| format!("read ip -j {what}"))
     };

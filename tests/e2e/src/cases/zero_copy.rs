@@ -1,11 +1,11 @@
 //! Zero-copy cases: where received payload lies, seen from outside the guest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use anyhow::{Context, anyhow, bail, ensure};
 use serde_json::Value;
 use vm::Mib;
-use vm::vnet::{Direction, Filter, Frame, Tcp, hash};
+use vm::vnet::{Direction, Filter, Frame, Occurrence, Tcp, hash};
 
 use crate::bench::{Bench, Medium, PATIENCE, PORT};
 use crate::oracle::Span;
@@ -63,7 +63,7 @@ pub(super) fn forced_copy(rig: &mut Rig) -> anyhow::Result<()> {
     let sight = look(rig, &["PASTE_FORCE_COPY=1"])?;
     match sight.judge() {
         Ok(()) => bail!("a module that copies passed for one that does not"),
-        Err(why) if why.contains("where nothing was received") => Ok(()),
+        Err(why) if why.contains("the backend wrote it at") => Ok(()),
         Err(why) => bail!("the copy was not what the judge saw: {why}"),
     }
 }
@@ -75,19 +75,31 @@ struct Sight {
     received: Vec<Received>,
     /// Tags in the NVDIMM.
     found: Vec<Found>,
-    /// Guest addresses of tags anywhere else.
-    elsewhere: Vec<u64>,
+    /// Tags anywhere else, by guest address.
+    elsewhere: Vec<Found>,
 }
 
 impl Sight {
     fn judge(&self) -> Result<(), String> {
         judge_pieces(&self.placed)?;
         judge_slots(&self.streams, &self.placed, &self.received)?;
-        if let Some(place) = self.elsewhere.first() {
+        if !self.elsewhere.is_empty() {
+            let places: Vec<_> = self.elsewhere.iter().map(|hit| self.describe(hit)).collect();
             let why = "outside the NVDIMM, where nothing was received";
-            return Err(format!("a needle lies at guest address {place:#x}, {why}"));
+            return Err(format!("needles lie {why}: {}", places.join(", ")));
         }
         judge_census(&self.streams, &self.placed, &self.found)
+    }
+}
+
+impl Sight {
+    /// Where a needle lies and where it belongs.
+    fn describe(&self, hit: &Found) -> String {
+        let of = self.streams.iter().enumerate().find_map(|(number, stream)| {
+            let at = stream.bytes().chunks(NEEDLE).position(|needle| needle == hit.bytes)?;
+            Some(format!("connection {number} at {}", at * NEEDLE))
+        });
+        format!("{:#x} ({})", hit.offset, of.unwrap_or_else(|| "a part".to_owned()))
     }
 }
 
@@ -113,15 +125,11 @@ fn look(rig: &mut Rig, flags: &[&str]) -> anyhow::Result<Sight> {
     send(&tcps, &streams)?;
     let (slots, _) = part.collect_until("held")?;
     rig.step("search guest memory");
-    let occurrences = bench.paused(|vnet| vnet.census(&tag(seed)).context("search"))?;
+    let (found, elsewhere) = bench.paused(|vnet| {
+        let places = vnet.census(&tag(seed)).context("search guest memory")?;
+        whole_needles(&bench, &streams, &places)
+    })?;
     let nvdimm = bench.nvdimm()?;
-    let (mut found, mut elsewhere) = (Vec::new(), Vec::new());
-    for place in occurrences {
-        match nvdimm.offset(place.file) {
-            Some(offset) => found.push(Found { offset, bytes: nvdimm.read(offset, NEEDLE)? }),
-            None => elsewhere.push(place.guest.0),
-        }
-    }
     let numbers = numbers(&tcps);
     let placed = placed(&bench, nvdimm, &numbers)?;
     let received = slots.iter().map(|slot| received(slot, nvdimm, &numbers));
@@ -129,6 +137,29 @@ fn look(rig: &mut Rig, flags: &[&str]) -> anyhow::Result<Sight> {
     part.go_on()?;
     part.end()?;
     Ok(Sight { streams, placed, received, found, elsewhere })
+}
+
+/// The places that hold a whole needle, in the NVDIMM and elsewhere. A tag alone is no copy of
+/// payload: the guest program hashes it, and the kernel saves the registers of a program.
+fn whole_needles(
+    bench: &Bench,
+    streams: &[Stream],
+    places: &[Occurrence],
+) -> anyhow::Result<(Vec<Found>, Vec<Found>)> {
+    let needles: HashSet<_> =
+        streams.iter().flat_map(|stream| stream.bytes().chunks(NEEDLE)).collect();
+    let (mut found, mut elsewhere) = (Vec::new(), Vec::new());
+    for place in places {
+        let (list, offset, bytes) = if let Some(offset) = bench.nvdimm()?.offset(place.file) {
+            (&mut found, offset, bench.nvdimm()?.read(offset, NEEDLE)?)
+        } else {
+            (&mut elsewhere, place.guest.0, bench.read_ram(place.file, NEEDLE)?)
+        };
+        if needles.contains(bytes.as_slice()) {
+            list.push(Found { offset, bytes });
+        }
+    }
+    Ok((found, elsewhere))
 }
 
 /// Sends message by message, one on each connection in turn, each as segments of its own.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Span, Verdict};
-use crate::stream::{NEEDLE, Stream, TAG};
+use crate::stream::{NEEDLE, Stream};
 
 /// A part of a stream that the backend wrote into guest memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,12 +30,12 @@ pub(crate) struct Received {
     pub(crate) hash: u64,
 }
 
-/// A place in the NVDIMM's file where the tag was found, and the bytes there.
+/// A place where a whole needle was found, by its offset in the NVDIMM's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// Offset of the tag.
+    /// Offset of its first byte.
     pub(crate) offset: u64,
-    /// As many bytes as a needle has.
+    /// The needle.
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -80,7 +80,7 @@ pub(crate) fn judge_census(streams: &[Stream], placed: &[Placed], found: &[Found
     let mut order: Vec<_> = placed.iter().collect();
     order.sort_by_key(|piece| piece.file);
     for hit in found {
-        let here = Span { start: hit.offset, len: TAG as u64 };
+        let here = Span { start: hit.offset, len: NEEDLE as u64 };
         let upto = order.partition_point(|piece| piece.file.start <= hit.offset);
         let mut holders = order[..upto].iter().filter(|piece| piece.file.holds(here)).peekable();
         if holders.peek().is_none() {
@@ -119,17 +119,17 @@ pub(crate) fn judge_pieces(placed: &[Placed]) -> Verdict {
     Ok(())
 }
 
-/// How many of the found tags lie in more places than one was written to: bytes that a CPU copied.
+/// How many bytes a CPU copied: needles found beyond those that the backend wrote.
 pub(crate) fn copied_bytes(placed: &[Placed], found_anywhere: usize) -> u64 {
-    let needles: usize = placed.iter().map(tags_in).sum();
+    let needles: usize = placed.iter().map(needles_in).sum();
     (found_anywhere.saturating_sub(needles) * NEEDLE) as u64
 }
 
-/// Number of whole tags in a piece.
-fn tags_in(piece: &Placed) -> usize {
+/// Number of whole needles in a piece.
+fn needles_in(piece: &Placed) -> usize {
     let first = piece.position.next_multiple_of(NEEDLE);
     let end = piece.position + usize::try_from(piece.file.len).unwrap_or(0);
-    (first..end).step_by(NEEDLE).filter(|at| at + TAG <= end).count()
+    (first..end).step_by(NEEDLE).filter(|at| at + NEEDLE <= end).count()
 }
 
 fn by_stream(placed: &[Placed]) -> BTreeMap<usize, Vec<Placed>> {
@@ -164,11 +164,8 @@ fn places_of(pieces: &[Placed], position: usize) -> Vec<u64> {
 fn is_as_written(streams: &[Stream], piece: &Placed, hit: &Found) -> bool {
     let into = usize::try_from(hit.offset - piece.file.start).unwrap_or(usize::MAX);
     let position = piece.position.saturating_add(into);
-    let left = usize::try_from(piece.file.len).unwrap_or(0).saturating_sub(into);
-    let len = left.min(NEEDLE);
-    let sent = streams.get(piece.stream).map(Stream::bytes);
-    let sent = sent.and_then(|bytes| bytes.get(position..position + len));
-    position.is_multiple_of(NEEDLE) && sent.is_some() && sent == hit.bytes.get(..len)
+    let sent = streams.get(piece.stream).and_then(|stream| stream.needle(position));
+    position.is_multiple_of(NEEDLE) && sent == Some(hit.bytes.as_slice())
 }
 
 #[cfg(test)]
