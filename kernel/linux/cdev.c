@@ -87,29 +87,39 @@ static long device_ioctl(struct file *file, unsigned int request, unsigned long 
 	}
 }
 
+static __poll_t poll_rings(struct open_file *open, __poll_t events)
+{
+	unsigned int wanted = 0, ready = 0;
+	__poll_t result = 0;
+
+	if (events & (EPOLLIN | EPOLLRDNORM))
+		wanted |= PASTE_POLL_IN;
+	if (events & (EPOLLOUT | EPOLLWRNORM))
+		wanted |= PASTE_POLL_OUT;
+	mutex_lock(&open->sync);
+	if (paste_desc_poll(&open->desc, wanted, &ready))
+		result |= EPOLLERR;
+	mutex_unlock(&open->sync);
+	if (ready & PASTE_POLL_IN)
+		result |= EPOLLIN | EPOLLRDNORM;
+	if (ready & PASTE_POLL_OUT)
+		result |= EPOLLOUT | EPOLLWRNORM;
+	return result;
+}
+
 static __poll_t device_poll(struct file *file, poll_table *table)
 {
 	struct open_file *open = file->private_data;
-	struct paste_port *port;
-	__poll_t ready = 0;
+	__poll_t result = EPOLLERR;
 
 	down_read(&control_lock);
-	port = open->desc.port;
-	if (!port) {
-		up_read(&control_lock);
-		return EPOLLERR;
-	}
-	poll_wait(file, &paste_port_linux(port)->wait, table);
-	if (poll_requested_events(table) & (EPOLLIN | EPOLLRDNORM)) {
-		mutex_lock(&open->sync);
-		if (paste_port_rxsync(port))
-			ready |= EPOLLERR;
-		if (paste_port_readable(port))
-			ready |= EPOLLIN | EPOLLRDNORM;
-		mutex_unlock(&open->sync);
+	if (open->desc.port) {
+		/* First be on the queue, then look: nothing that comes in between is missed. */
+		poll_wait(file, &paste_port_linux(open->desc.port)->wait, table);
+		result = poll_rings(open, poll_requested_events(table));
 	}
 	up_read(&control_lock);
-	return ready;
+	return result;
 }
 
 /* What user space maps: the rings in kernel memory, or the whole region when it is ours. */
@@ -163,7 +173,8 @@ void paste_os_port_exit(struct paste_port *port)
 
 void paste_os_port_wake(struct paste_port *port)
 {
-	wake_up_interruptible_poll(&paste_port_linux(port)->wait, EPOLLIN | EPOLLRDNORM);
+	/* Which rings have something is for the woken to see: it may be either direction. */
+	wake_up_interruptible(&paste_port_linux(port)->wait);
 }
 
 int paste_cdev_init(void)
