@@ -37,7 +37,7 @@ static int port_info_get(struct paste_request *request)
 	info->nr_memsize = port->layout.memsize;
 	info->nr_tx_slots = port->tx.num_slots;
 	info->nr_rx_slots = port->rx.num_slots;
-	info->nr_tx_rings = is_nic;
+	info->nr_tx_rings = 1;
 	info->nr_rx_rings = 1;
 	info->nr_host_tx_rings = is_nic;
 	info->nr_host_rx_rings = is_nic;
@@ -102,7 +102,8 @@ static int pst_detach(const struct paste_desc *desc, struct paste_request *reque
 	return 0;
 }
 
-static int pst_fd_register(struct paste_request *request)
+static int pst_fd(struct paste_request *request,
+		  int (*handler)(struct paste_port *port, uint32_t fd))
 {
 	struct paste_port *port = paste_port_find(request->header.nr_name);
 
@@ -110,7 +111,7 @@ static int pst_fd_register(struct paste_request *request)
 		return ENXIO;
 	if (port->kind != PASTE_PORT_PST)
 		return EINVAL;
-	return paste_os_socket_register(port, request->body.pst_fd.fd);
+	return handler(port, request->body.pst_fd.fd);
 }
 
 static int dispatch(struct paste_desc *desc, struct paste_request *request)
@@ -127,7 +128,9 @@ static int dispatch(struct paste_desc *desc, struct paste_request *request)
 	case NETMAP_REQ_PST_DETACH:
 		return pst_detach(desc, request);
 	case NETMAP_REQ_PST_FD_REG:
-		return pst_fd_register(request);
+		return pst_fd(request, paste_os_socket_register);
+	case PASTE_REQ_FD_UNREG:
+		return pst_fd(request, paste_os_socket_unregister);
 	default:
 		return EOPNOTSUPP;
 	}

@@ -68,12 +68,39 @@ void paste_flow_push(struct paste_flow_queue *queue, struct paste_flow *flow, ui
 	paste_os_unlock(&queue->lock);
 }
 
-void paste_flow_end(struct paste_flow_queue *queue, struct paste_flow *flow)
+void paste_flow_end(struct paste_flow_queue *queue, struct paste_flow *flow, int error)
 {
 	paste_os_lock(&queue->lock);
-	flow->ended = true;
-	activate(queue, flow);
+	if (error != 0 && queue->events)
+		flow->reset = (uint16_t)error;
+	else if (!flow->end_seen)
+		flow->ended = true;
+	if (flow->ended || flow->reset != 0)
+		activate(queue, flow);
 	paste_os_unlock(&queue->lock);
+}
+
+void paste_flow_send_failed(struct paste_flow_queue *queue, struct paste_flow *flow, int error)
+{
+	paste_os_lock(&queue->lock);
+	if (queue->events) {
+		flow->send_error = (uint16_t)error;
+		activate(queue, flow);
+	}
+	paste_os_unlock(&queue->lock);
+}
+
+bool paste_flow_lost(struct paste_flow_queue *queue, uint32_t fd, int error)
+{
+	struct paste_lost lost = { .fd = fd, .error = (uint16_t)error };
+	bool room;
+
+	paste_os_lock(&queue->lock);
+	room = queue->lost_count < PASTE_LOST_MAX || !queue->events;
+	if (room && queue->events)
+		queue->lost[queue->lost_count++] = lost;
+	paste_os_unlock(&queue->lock);
+	return room;
 }
 
 /* A slot's ptr and len for payload at start: netmap offset, descriptor, payload start. */
@@ -108,16 +135,61 @@ static void deliver_first(struct paste_flow_queue *queue, struct paste_flow *flo
 	paste_kring_rx_publish(kring, index, len, ptr);
 }
 
-static bool deliver_end(struct paste_flow_queue *queue, struct paste_flow *flow,
-			struct paste_kring *kring)
+static bool deliver_event(struct paste_flow_queue *queue, struct paste_kring *kring,
+			  uint32_t fd, uint32_t code, uint32_t error)
 {
-	uint16_t len;
-	uint64_t ptr = encode(queue, flow->fd, queue->pool->frame_offset, 0, &len);
+	uint16_t len, flags = 0;
+	uint64_t ptr = encode(queue, fd, queue->pool->frame_offset, 0, &len);
 
-	if (!paste_kring_rx_publish_own(kring, len, ptr))
-		return false;
-	flow->ended = false;
-	return true;
+	if (queue->events) {
+		flags = (uint16_t)((code & PST_EVENT_MASK) << PST_EVENT_SHIFT);
+		ptr |= (error & PST_ERRNO_MASK) << PST_ERRNO_SHIFT;
+	}
+	return paste_kring_rx_publish_own(kring, len, flags, ptr);
+}
+
+static bool has_event(const struct paste_flow *flow)
+{
+	return flow->ended || flow->reset != 0 || flow->send_error != 0;
+}
+
+/* The next event of a flow without payload. False: no buffer for it. */
+static bool deliver_flow_event(struct paste_flow_queue *queue, struct paste_flow *flow,
+			       struct paste_kring *kring)
+{
+	bool done;
+
+	if (flow->send_error != 0) {
+		done = deliver_event(queue, kring, flow->fd, PST_EVENT_SEND_FAILED,
+				     flow->send_error);
+		if (done)
+			flow->send_error = 0;
+	} else if (flow->ended) {
+		done = deliver_event(queue, kring, flow->fd, PST_EVENT_END, 0);
+		if (done) {
+			flow->ended = false;
+			flow->end_seen = true;
+		}
+	} else {
+		done = deliver_event(queue, kring, flow->fd, PST_EVENT_RESET, flow->reset);
+		if (done)
+			flow->reset = 0;
+	}
+	return done;
+}
+
+static void drain_lost(struct paste_flow_queue *queue, struct paste_kring *kring)
+{
+	uint32_t done = 0;
+
+	paste_os_lock(&queue->lock);
+	while (done < queue->lost_count && paste_kring_rx_space(kring) != 0 &&
+	       deliver_event(queue, kring, queue->lost[done].fd, PST_EVENT_SEND_FAILED,
+			     queue->lost[done].error))
+		done++;
+	queue->lost_count -= done;
+	memmove(queue->lost, queue->lost + done, queue->lost_count * sizeof(queue->lost[0]));
+	paste_os_unlock(&queue->lock);
 }
 
 /* Up to a batch from the flow at the head of the queue. False: nothing more can be done. */
@@ -133,9 +205,9 @@ static bool drain_head(struct paste_flow_queue *queue, struct paste_kring *kring
 		left = DRAIN_BATCH;
 	for (; left > 0 && flow->first != 0; left--)
 		deliver_first(queue, flow, kring);
-	if (left > 0 && flow->ended)
-		stuck = !deliver_end(queue, flow, kring);
-	if (flow->first == 0 && !flow->ended) {
+	for (; left > 0 && has_event(flow) && !stuck; left--)
+		stuck = !deliver_flow_event(queue, flow, kring);
+	if (flow->first == 0 && !has_event(flow)) {
 		deactivate(queue, flow);
 	} else if (stuck || paste_kring_rx_space(kring) == 0) {
 		/* The ring is full: next time the others come first. */
@@ -150,6 +222,7 @@ uint32_t paste_flow_drain(struct paste_flow_queue *queue, struct paste_kring *kr
 	uint32_t before = paste_kring_rx_space(kring);
 	bool more = true;
 
+	drain_lost(queue, kring);
 	while (more) {
 		paste_os_lock(&queue->lock);
 		more = drain_head(queue, kring);
@@ -172,6 +245,8 @@ void paste_flow_drop(struct paste_flow_queue *queue, struct paste_flow *flow)
 	}
 	flow->first = 0;
 	flow->ended = false;
+	flow->reset = 0;
+	flow->send_error = 0;
 	paste_os_unlock(&queue->lock);
 }
 
@@ -180,7 +255,7 @@ bool paste_flow_pending(struct paste_flow_queue *queue)
 	bool pending;
 
 	paste_os_lock(&queue->lock);
-	pending = queue->head != NULL;
+	pending = queue->head != NULL || queue->lost_count != 0;
 	paste_os_unlock(&queue->lock);
 	return pending;
 }

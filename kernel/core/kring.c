@@ -130,13 +130,14 @@ uint32_t paste_kring_rx_space(const struct paste_kring *kring)
 	return kring->num_slots - 1 - distance(kring, kring->hwcur, kring->hwtail);
 }
 
-static void write_slot(struct paste_kring *kring, uint32_t index, uint16_t len, uint64_t ptr)
+static void write_slot(struct paste_kring *kring, uint32_t index, uint16_t len, uint16_t flags,
+		       uint64_t ptr)
 {
 	struct netmap_slot *slot = &kring->ring->slot[kring->hwtail];
 
 	PASTE_WRITE_ONCE(slot->buf_idx, index);
 	PASTE_WRITE_ONCE(slot->len, len);
-	PASTE_WRITE_ONCE(slot->flags, 0);
+	PASTE_WRITE_ONCE(slot->flags, flags);
 	PASTE_WRITE_ONCE(slot->ptr, ptr);
 	kring->slot_buf[kring->hwtail] = 0;
 	kring->slots++;
@@ -147,10 +148,11 @@ void paste_kring_rx_publish(struct paste_kring *kring, uint32_t index, uint16_t 
 			    uint64_t ptr)
 {
 	if (paste_pool_swap(kring->pool, kring->slot_buf[kring->hwtail], index))
-		write_slot(kring, index, len, ptr);
+		write_slot(kring, index, len, 0, ptr);
 }
 
-bool paste_kring_rx_publish_own(struct paste_kring *kring, uint16_t len, uint64_t ptr)
+bool paste_kring_rx_publish_own(struct paste_kring *kring, uint16_t len, uint16_t flags,
+				uint64_t ptr)
 {
 	uint32_t index = kring->slot_buf[kring->hwtail];
 
@@ -160,7 +162,7 @@ bool paste_kring_rx_publish_own(struct paste_kring *kring, uint16_t len, uint64_
 		index = paste_pool_take(kring->pool, PASTE_APP);
 	if (index == 0)
 		return false;
-	write_slot(kring, index, len, ptr);
+	write_slot(kring, index, len, flags, ptr);
 	return true;
 }
 

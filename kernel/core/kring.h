@@ -21,6 +21,10 @@
 #include "pool.h"
 #include "paste_abi.h"
 
+/* In slot_buf, TX of pst ports: a slot that is done with and goes back ... */
+#define PASTE_SLOT_AS_IS 1u          /* with what is in it */
+#define PASTE_SLOT_EMPTY 0xffffffffu /* with a buffer, of which it has none */
+
 struct paste_kring {
 	struct netmap_ring *ring; /* user-writable */
 	struct paste_pool *pool;
@@ -75,7 +79,8 @@ uint32_t paste_kring_rx_space(const struct paste_kring *kring);
 void paste_kring_rx_publish(struct paste_kring *kring, uint32_t index, uint16_t len,
 			    uint64_t ptr);
 /* The same with the buffer that is in the slot anyway. False: it has none, the pool neither. */
-bool paste_kring_rx_publish_own(struct paste_kring *kring, uint16_t len, uint64_t ptr);
+bool paste_kring_rx_publish_own(struct paste_kring *kring, uint16_t len, uint16_t flags,
+				uint64_t ptr);
 void paste_kring_rx_commit(struct paste_kring *kring);
 /*
  * Sends length bytes from offset in buffer index. The buffer is DEVICE until somebody moves it

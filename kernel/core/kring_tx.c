@@ -103,7 +103,8 @@ static bool is_done(const struct paste_kring *kring, uint32_t i)
 {
 	uint32_t index = kring->slot_buf[i];
 
-	return index == 0 || paste_pool_move(kring->pool, index, PASTE_SLOT, PASTE_SLOT);
+	return index == 0 || index == PASTE_SLOT_AS_IS || index == PASTE_SLOT_EMPTY ||
+	       paste_pool_move(kring->pool, index, PASTE_SLOT, PASTE_SLOT);
 }
 
 /* To the user: with the buffer that was in it, or another one if the user put none in. */
@@ -112,12 +113,13 @@ static void hand_over(struct paste_kring *kring, uint32_t i)
 	struct netmap_slot *slot = &kring->ring->slot[i];
 	uint32_t index = kring->slot_buf[i];
 
-	if (index != 0)
-		paste_pool_move(kring->pool, index, PASTE_SLOT, PASTE_APP);
-	else
+	if (index == 0 || index == PASTE_SLOT_EMPTY)
 		index = paste_pool_take(kring->pool, PASTE_APP);
+	else if (index != PASTE_SLOT_AS_IS)
+		paste_pool_move(kring->pool, index, PASTE_SLOT, PASTE_APP);
 	kring->slot_buf[i] = 0;
-	PASTE_WRITE_ONCE(slot->buf_idx, index);
+	if (index != PASTE_SLOT_AS_IS)
+		PASTE_WRITE_ONCE(slot->buf_idx, index);
 	PASTE_WRITE_ONCE(slot->flags, 0);
 }
 

@@ -17,6 +17,7 @@ struct paste_pool;
 struct paste_port;
 struct paste_os_region;
 struct paste_os_nic;
+struct paste_flow;
 
 /* Zeroed memory, NULL when there is none. May sleep. */
 void *paste_os_alloc(size_t bytes);
@@ -77,8 +78,28 @@ void paste_os_nic_send_end(struct paste_os_nic *nic);
 /* Give a frame to the stack as if the NIC had received it. Copies. */
 int paste_os_nic_inject(struct paste_os_nic *nic, const void *frame, uint16_t length);
 
+/*
+ * Frames that the calling thread sends wait for the end, which starts them. No nesting; the
+ * NIC may go between.
+ */
+void paste_os_nic_cork(struct paste_os_nic *nic);
+void paste_os_nic_uncork(struct paste_os_nic *nic);
+
 /* A connected TCP socket of the calling process delivers into port from now on. */
 int paste_os_socket_register(struct paste_port *port, uint32_t fd);
+/*
+ * Not any more. EINVAL: it is not registered, or with another port. EBUSY: it has something to
+ * send that TCP does not take now.
+ */
+int paste_os_socket_unregister(struct paste_port *port, uint32_t fd);
+/* A reference to the flow's socket, given back by send. Under a lock. */
+void *paste_os_socket_hold(struct paste_flow *flow);
+/*
+ * Lock the socket; if it is still the port's: send its entries until it is full, see
+ * paste_transmit_front(). Full: when it has room again paste_transmit_ready() and
+ * paste_port_send() are called by themselves. May sleep.
+ */
+void paste_os_socket_send(struct paste_port *port, void *socket);
 /* Move what registered sockets still hold because the port was full. May sleep. */
 void paste_os_socket_drain_pending(struct paste_port *port);
 /* The port ends: no socket delivers into it afterwards. May sleep. */

@@ -30,7 +30,11 @@ static int plan_name(struct paste_plan *plan, const char *name)
 
 static int plan_mode(struct paste_plan *plan, const struct nmreq_register *reg)
 {
-	if (reg->nr_flags & ~(uint64_t)KNOWN_FLAGS)
+	uint64_t known = KNOWN_FLAGS;
+
+	if (plan->kind == PASTE_PORT_PST)
+		known |= PASTE_NR_EVENTS;
+	if (reg->nr_flags & ~known)
 		return EINVAL;
 	if (reg->nr_flags & REFUSED_FLAGS)
 		return EOPNOTSUPP;
@@ -116,17 +120,15 @@ int paste_plan_make(struct paste_plan *plan, struct paste_request *request)
 	if (error)
 		return paste_request_fail(request, NETMAP_REQ_OPT_OFFSETS, error);
 	plan->rx_slots = bounded_slots(reg->nr_rx_slots);
-	if (plan->kind == PASTE_PORT_NIC)
-		plan->tx_slots = bounded_slots(reg->nr_tx_slots);
+	plan->tx_slots = bounded_slots(reg->nr_tx_slots);
+	plan->events = (reg->nr_flags & PASTE_NR_EVENTS) != 0;
 	plan->extra = reg->nr_extra_bufs > EXTRA_MAX ? EXTRA_MAX : reg->nr_extra_bufs;
 	return 0;
 }
 
 uint32_t paste_plan_rings(const struct paste_plan *plan)
 {
-	uint32_t rings = plan->tx_slots != 0 ? 2 : 1;
-
-	return plan->host ? 2 * rings : rings;
+	return plan->host ? 4 : 2;
 }
 
 uint32_t paste_plan_ring_buffers(const struct paste_plan *plan)

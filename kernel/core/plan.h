@@ -16,9 +16,10 @@
 struct paste_plan {
 	enum paste_port_kind kind;
 	const char *nic;       /* NIC port: the NIC's name, inside the request */
-	uint32_t tx_slots;     /* of each TX ring; 0: there is none */
+	uint32_t tx_slots;     /* of each TX ring */
 	uint32_t rx_slots;
 	bool host;             /* host rings too */
+	bool events;           /* event slots have codes */
 	uint32_t extra;
 	uint32_t frame_offset; /* a NIC writes frames from here, bytes */
 	uint64_t offset_mask;  /* bits of a slot's ptr that are an offset */

@@ -204,6 +204,14 @@ bool paste_pool_swap(struct paste_pool *pool, uint32_t former, uint32_t index)
 	return valid;
 }
 
+/* Under the lock. */
+static void add_stack_ref(struct paste_pool *pool, struct paste_buffer *buffer)
+{
+	/* While anything is lent the pool outlives its port and its NIC. */
+	if (buffer->stack_refs++ == 0 && pool->lent++ == 0)
+		pool->refs++;
+}
+
 bool paste_pool_lend(struct paste_pool *pool, uint32_t index)
 {
 	bool valid;
@@ -212,13 +220,32 @@ bool paste_pool_lend(struct paste_pool *pool, uint32_t index)
 	valid = owned_by(pool, index, PASTE_DEVICE) && pool->buffers[index].stack_refs == 0;
 	if (valid) {
 		set_owner(pool, &pool->buffers[index], PASTE_NONE);
-		pool->buffers[index].stack_refs = 1;
-		/* While anything is lent the pool outlives its port and its NIC. */
-		if (pool->lent++ == 0)
-			pool->refs++;
+		add_stack_ref(pool, &pool->buffers[index]);
 	}
 	paste_os_unlock(&pool->lock);
 	return valid;
+}
+
+bool paste_pool_send(struct paste_pool *pool, uint32_t index, bool keep)
+{
+	bool valid;
+
+	paste_os_lock(&pool->lock);
+	valid = owned_by(pool, index, PASTE_APP);
+	if (valid) {
+		add_stack_ref(pool, &pool->buffers[index]);
+		if (!keep)
+			set_owner(pool, &pool->buffers[index], PASTE_NONE);
+	}
+	paste_os_unlock(&pool->lock);
+	return valid;
+}
+
+void paste_pool_stack_get(struct paste_pool *pool, uint32_t index)
+{
+	paste_os_lock(&pool->lock);
+	add_stack_ref(pool, &pool->buffers[index]);
+	paste_os_unlock(&pool->lock);
 }
 
 void paste_pool_stack_put(struct paste_pool *pool, uint32_t index)

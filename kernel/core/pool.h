@@ -10,6 +10,8 @@
  *   FREE -take-> DEVICE -lend-> NONE(stack_refs 1) -capture-> QUEUED -publish-> APP
  *    ^             |               |                                             |
  *    +---release---+----put--------+------------------- SLOT <----claim---------+
+ *                                  ^                                            |
+ *                                  +-------------------send---------------------+
  */
 #ifndef PASTE_POOL_H
 #define PASTE_POOL_H
@@ -30,7 +32,7 @@ struct paste_buffer {
 	uint32_t next;       /* free list, or the queue of its flow */
 	uint16_t offset;     /* QUEUED: where the payload starts, bytes */
 	uint16_t length;     /* QUEUED: payload bytes */
-	uint32_t stack_refs; /* references of the network stack */
+	uint32_t stack_refs; /* references of the network stack, received and sent data */
 	uint8_t owner;
 };
 
@@ -75,9 +77,16 @@ bool paste_pool_release(struct paste_pool *pool, uint32_t index, enum paste_owne
 /* Publish at once: index QUEUED -> APP; former, unless 0, is released by SLOT. False as above. */
 bool paste_pool_swap(struct paste_pool *pool, uint32_t former, uint32_t index);
 
+/*
+ * To be sent: the application's buffer gets one more stack reference; unless the application
+ * keeps it, APP -> NONE. False: it is not the application's.
+ */
+bool paste_pool_send(struct paste_pool *pool, uint32_t index, bool keep);
+/* One more reference of a buffer that has one. Any context. */
+void paste_pool_stack_get(struct paste_pool *pool, uint32_t index);
 /* DEVICE -> NONE with one stack reference. False as above, or while the stack refers to it. */
 bool paste_pool_lend(struct paste_pool *pool, uint32_t index);
-/* A stack reference went (any context). It was counted by paste_pool_lend(). */
+/* A stack reference went (any context). */
 void paste_pool_stack_put(struct paste_pool *pool, uint32_t index);
 /* NONE -> QUEUED. False when payload of this buffer was captured already: copy it then. */
 bool paste_pool_capture(struct paste_pool *pool, uint32_t index);

@@ -57,14 +57,42 @@ static int inject(void *context, uint32_t index, uint32_t offset, uint16_t lengt
 	return error;
 }
 
+void paste_port_send(struct paste_port *port)
+{
+	void *socket;
+
+	while ((socket = paste_transmit_pop(&port->transmit, paste_os_socket_hold)))
+		paste_os_socket_send(port, socket);
+}
+
+/* A sent entry makes room for a slot that had to wait: again, as long as it helps. */
+static int sync_sockets(struct paste_port *port)
+{
+	uint32_t accepted;
+	int error, result = 0;
+
+	if (port->nic)
+		paste_os_nic_cork(port->nic);
+	do {
+		error = paste_transmit_accept(&port->transmit, &port->tx, &accepted);
+		if (error)
+			result = error;
+		paste_port_send(port);
+	} while (accepted != 0 && port->tx.hwcur != PASTE_READ_ONCE(port->tx.ring->head));
+	if (port->nic)
+		paste_os_nic_uncork(port->nic);
+	paste_kring_tx_commit(&port->tx);
+	return result;
+}
+
 int paste_port_txsync(struct paste_port *port)
 {
 	int error, host_error = 0;
 
 	if (!port)
 		return ENXIO;
-	if (port->tx.num_slots == 0)
-		return 0;
+	if (port->kind == PASTE_PORT_PST)
+		return sync_sockets(port);
 	error = paste_kring_tx_sync(&port->tx, send, port);
 	paste_os_nic_send_end(port->nic);
 	paste_kring_tx_commit(&port->tx);
@@ -109,6 +137,19 @@ int paste_desc_poll(const struct paste_desc *desc, unsigned int wanted, unsigned
 	return error ? error : rx_error;
 }
 
+void paste_port_join(struct paste_port *port, struct paste_flow *flow, uint32_t fd)
+{
+	memset(flow, 0, sizeof(*flow));
+	flow->fd = fd;
+	paste_transmit_join(&port->transmit, flow);
+}
+
+void paste_port_leave(struct paste_port *port, struct paste_flow *flow)
+{
+	paste_transmit_leave(&port->transmit, flow);
+	paste_flow_drop(&port->flows, flow);
+}
+
 bool paste_port_receive(struct paste_port *port, uint32_t index, uint16_t length)
 {
 	if (!paste_flow_has_room(&port->flows) ||
@@ -151,6 +192,7 @@ void paste_port_dismantle(struct paste_port *port)
 		paste_os_socket_unregister_all(port);
 		paste_os_port_exit(port);
 	}
+	paste_transmit_exit(&port->transmit);
 	paste_kring_exit(&port->rx);
 	paste_kring_exit(&port->tx);
 	paste_kring_exit(&port->host_rx);

@@ -2,8 +2,8 @@
 /*
  * port.h -- what a descriptor of /dev/paste is bound to.
  *
- * A descriptor (one open) has at most one port. A pst port has a pool, an RX ring, the queue of
- * its flows, and at most one attached NIC. A NIC port (netmap's own) has one NIC from birth to
+ * A descriptor (one open) has at most one port. A pst port has a pool, an RX and a TX ring, its
+ * flows with what they received and have to send, and at most one attached NIC. A NIC port (netmap's own) has one NIC from birth to
  * death: all frames that it receives go to the RX ring, none to the stack. With host rings the
  * stack's other end is there too: what it sends comes out of host RX, host TX injects. Ports
  * are found by name under the glue's big lock (paste_control is never entered twice at once).
@@ -14,6 +14,7 @@
 #include "flow.h"
 #include "kring.h"
 #include "layout.h"
+#include "transmit.h"
 #include "paste_abi.h"
 
 enum paste_port_kind { PASTE_PORT_PST, PASTE_PORT_NIC };
@@ -29,6 +30,7 @@ struct paste_port {
 	struct paste_kring rx, tx, host_rx, host_tx; /* num_slots 0: there is none */
 	struct paste_flow_queue flows; /* on their way to rx */
 	struct paste_flow_queue host_flows; /* on their way to host_rx */
+	struct paste_transmit transmit; /* pst port: from tx to sockets */
 	struct paste_flow frames, host_frames; /* NIC port: the only flows */
 	struct paste_os_nic *nic;  /* attached NIC, or NULL */
 	char nic_name[NETMAP_REQ_IFNAMSIZ];
@@ -79,6 +81,15 @@ bool paste_port_receive(struct paste_port *port, uint32_t index, uint16_t length
  */
 uint32_t paste_port_host_take(struct paste_port *port);
 void paste_port_host_push(struct paste_port *port, uint32_t index, uint16_t length);
+
+/*
+ * Pst ports, under the socket's lock: a registered socket's flow joins, and leaves; all that it
+ * still has is dropped then.
+ */
+void paste_port_join(struct paste_port *port, struct paste_flow *flow, uint32_t fd);
+void paste_port_leave(struct paste_port *port, struct paste_flow *flow);
+/* Send what flows have. May sleep; many may run at once. */
+void paste_port_send(struct paste_port *port);
 
 /* Glue hooks: a port is born or dies. */
 int paste_os_port_init(struct paste_port *port);

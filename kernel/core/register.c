@@ -117,14 +117,14 @@ static int open_rings(struct paste_port *port, const struct paste_plan *plan)
 	memcpy(port->nifp->ni_name, port->name, sizeof(port->nifp->ni_name) - 1);
 	port->nifp->ni_version = NETMAP_API;
 	port->nifp->ni_flags = NI_PRIV_MEM;
-	port->nifp->ni_tx_rings = plan->kind == PASTE_PORT_NIC;
+	port->nifp->ni_tx_rings = 1;
 	port->nifp->ni_rx_rings = 1;
 	port->nifp->ni_host_tx_rings = plan->kind == PASTE_PORT_NIC;
 	port->nifp->ni_host_rx_rings = plan->kind == PASTE_PORT_NIC;
 	for (i = 0; i < 4 && !error; i++) {
 		bool is_tx = i < 2, is_host = i % 2 != 0;
 
-		if (plan->kind == PASTE_PORT_PST && (is_tx || is_host))
+		if (plan->kind == PASTE_PORT_PST && is_host)
 			continue;
 		/* Without NIC_SW host rings are counted, but have no place. */
 		if (is_host && !plan->host) {
@@ -169,6 +169,7 @@ static void open_flows(struct paste_port *port, const struct paste_plan *plan)
 	paste_flow_queue_init(&port->host_flows, port->pool, plan->rx_slots);
 	port->flows.frames = frames;
 	port->host_flows.frames = frames;
+	port->flows.events = plan->events;
 }
 
 static int build(struct paste_port *port, const struct paste_plan *plan,
@@ -192,7 +193,8 @@ static int build(struct paste_port *port, const struct paste_plan *plan,
 	request->body.reg.nr_extra_bufs = take_extra(port, plan->extra);
 	open_flows(port, plan);
 	if (!plan->nic)
-		return 0;
+		return paste_transmit_init(&port->transmit, port->pool, &port->flows,
+					   plan->tx_slots);
 	paste_name_copy(port->nic_name, plan->nic);
 	return paste_os_nic_attach(port, plan->nic, &port->nic);
 }
@@ -206,7 +208,7 @@ static void answer(const struct paste_port *port, struct paste_request *request)
 	reg->nr_memsize = port->layout.memsize;
 	reg->nr_tx_slots = port->tx.num_slots;
 	reg->nr_rx_slots = port->rx.num_slots;
-	reg->nr_tx_rings = is_nic;
+	reg->nr_tx_rings = 1;
 	reg->nr_rx_rings = 1;
 	reg->nr_host_tx_rings = is_nic;
 	reg->nr_host_rx_rings = is_nic;

@@ -41,6 +41,7 @@ static uint32_t body_size(uint16_t type)
 	case NETMAP_REQ_SYNC_KLOOP_START:
 		return KLOOP_START_SIZE;
 	case NETMAP_REQ_PST_FD_REG:
+	case PASTE_REQ_FD_UNREG:
 		return sizeof(struct nmreq_pst_fd);
 	case NETMAP_REQ_VALE_DELIF:
 	case NETMAP_REQ_SYNC_KLOOP_STOP:

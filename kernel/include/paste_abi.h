@@ -64,6 +64,7 @@ enum {
 	NETMAP_REQ_PST_ATTACH = 16, /* tie a NIC to a pst port: body nmreq_vale_attach */
 	NETMAP_REQ_PST_DETACH = 17, /* untie it: body nmreq_vale_detach */
 	NETMAP_REQ_PST_FD_REG = 18, /* register a connected TCP socket: body nmreq_pst_fd */
+	PASTE_REQ_FD_UNREG = 64, /* it is an ordinary socket again: body nmreq_pst_fd */
 };
 
 enum {
@@ -97,6 +98,8 @@ enum {
 #define NR_ACCEPT_VNET_HDR 0x8000
 #define NR_DO_RX_POLL      0x10000
 #define NR_NO_TX_POLL      0x20000
+/* pst ports: events have codes, see PST_EVENT_*. Only REGISTER knows this bit. */
+#define PASTE_NR_EVENTS    0x100000000ull
 
 struct nmreq_header {
 	uint16_t nr_version;
@@ -231,7 +234,10 @@ struct netmap_slot {
 /*
  * A slot of a pst port: ptr bits 0-7 netmap offset, 8-39 the socket's descriptor number,
  * 40-49 where the payload starts, counted from that offset; len counts from the offset too.
- * len == payload start: the peer ended its stream.
+ * RX: len == payload start is an event: by itself it says that the peer ended its stream.
+ * TX: the payload is sent from where it lies. The slot comes back with another buffer, unless
+ * NS_PST_KEEP is set: then with the same one, still the application's. It must not be written
+ * while the network stack may send it again; it may be given back at any time.
  */
 #define PST_OFFSET_BITS 8
 #define PST_OFFSET_MASK 0xffull
@@ -239,6 +245,24 @@ struct netmap_slot {
 #define PST_FD_MASK     0xffffffffull
 #define PST_DOFF_SHIFT  40
 #define PST_DOFF_MASK   0x3ffull
+
+#define NS_PST_KEEP 0x8000 /* (u) TX slot: the buffer stays the application's */
+
+/*
+ * With PASTE_NR_EVENTS an RX slot with len == payload start says in flags bits 8-14 what
+ * happened, and in ptr bits 50-63 the errno. Without, only the end of a stream is told
+ * (a reset is one, too), once per connection, and flags and these bits are 0.
+ */
+#define PST_EVENT_SHIFT 8
+#define PST_EVENT_MASK  0x7f
+#define PST_ERRNO_SHIFT 50
+#define PST_ERRNO_MASK  0x3fffull
+
+enum {
+	PST_EVENT_END = 1,         /* the peer ended its stream; one may still send */
+	PST_EVENT_RESET = 2,       /* the connection is dead: ECONNRESET, ETIMEDOUT ... */
+	PST_EVENT_SEND_FAILED = 3, /* what was in TX slots and not yet sent never will be */
+};
 
 struct netmap_ring {
 	int64_t buf_ofs; /* (k) buffer 0 from this ring, bytes */

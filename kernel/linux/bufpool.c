@@ -30,11 +30,13 @@ int paste_os_pool_init(struct paste_pool *pool)
 	struct paste_bufpool *bufpool;
 	u32 index;
 
-	bufpool = kvzalloc(struct_size(bufpool, ubufs, pool->total), GFP_KERNEL);
+	bufpool = kvzalloc(struct_size(bufpool, ubufs, 2 * (size_t)pool->total), GFP_KERNEL);
 	if (!bufpool)
 		return ENOMEM;
-	for (index = 0; index < pool->total; index++) {
-		bufpool->ubufs[index].index = index;
+	spin_lock_init(&bufpool->sent_lock);
+	bufpool->sent = bufpool->ubufs + pool->total;
+	for (index = 0; index < 2 * pool->total; index++) {
+		bufpool->ubufs[index].index = index % pool->total;
 		bufpool->ubufs[index].pool = pool;
 	}
 	bufpool->pool = pool;

@@ -9,6 +9,7 @@
 #include <net/tcp.h>
 
 #include "capture.h"
+#include "counters.h"
 #include "port.h"
 #include "socket.h"
 #include "zerocopy.h"
@@ -19,21 +20,36 @@
 /* Copied payload starts where most in-place payload does: Ethernet, IPv4, TCP, timestamps. */
 #define COPY_PAYLOAD_START 66
 
+/* Why does skb lie in no buffer of the port's pool? */
+static enum paste_counter why_elsewhere(const struct sk_buff *skb)
+{
+	if (!skb->skb_iif)
+		return PASTE_RX_COPIED_STACK; /* TCP made it */
+	return skb->skb_iif == LOOPBACK_IFINDEX ? PASTE_RX_COPIED_LOOPBACK : PASTE_RX_COPIED_NIC;
+}
+
+/* False: it has to be copied, *why says for which reason. */
 static bool take_in_place(struct paste_socket *socket, struct sk_buff *skb, unsigned int offset,
-			  size_t bytes)
+			  size_t bytes, enum paste_counter *why)
 {
 	struct paste_port *port = socket->port;
 	unsigned int start;
 	u32 index;
 
+	*why = why_elsewhere(skb);
 #ifdef PASTE_FORCE_COPY
 	return false;
 #endif
 	if (!paste_zerocopy_find(skb, port->pool, &index, &start))
 		return false;
 	start += offset;
-	if (start > MAX_PAYLOAD_START || !paste_pool_capture(port->pool, index))
+	*why = PASTE_RX_COPIED_OFFSET;
+	if (start > MAX_PAYLOAD_START)
 		return false;
+	*why = PASTE_RX_COPIED_AGAIN;
+	if (!paste_pool_capture(port->pool, index))
+		return false;
+	paste_count(PASTE_RX_IN_PLACE, bytes);
 	paste_flow_push(&port->flows, &socket->flow, index, start, bytes);
 	return true;
 }
@@ -62,11 +78,15 @@ static int take(read_descriptor_t *descriptor, struct sk_buff *skb, unsigned int
 		size_t bytes)
 {
 	struct paste_socket *socket = descriptor->arg.data;
+	enum paste_counter why;
 	size_t taken = 0;
 
-	if (paste_flow_has_room(&socket->port->flows))
-		taken = take_in_place(socket, skb, offset, bytes) ?
-				bytes : take_copy(socket, skb, offset, bytes);
+	if (paste_flow_has_room(&socket->port->flows)) {
+		if (take_in_place(socket, skb, offset, bytes, &why))
+			return bytes;
+		taken = take_copy(socket, skb, offset, bytes);
+		paste_count(why, taken);
+	}
 	if (!taken)
 		descriptor->error = -ENOBUFS;
 	return taken;
@@ -77,16 +97,29 @@ static bool stream_ended(const struct sock *sk)
 	return (sk->sk_shutdown & RCV_SHUTDOWN) || sk->sk_state == TCP_CLOSE;
 }
 
+/* Each kind of end once. */
+static void pass_end(struct paste_socket *socket)
+{
+	const struct sock *sk = socket->sk;
+	int error = sk->sk_state == TCP_CLOSE ? READ_ONCE(sk->sk_err) : 0;
+
+	if (error ? socket->reset : socket->ended)
+		return;
+	if (error)
+		socket->reset = true;
+	else
+		socket->ended = true;
+	paste_flow_end(&socket->port->flows, &socket->flow, error);
+}
+
 bool paste_capture(struct paste_socket *socket)
 {
 	read_descriptor_t descriptor = { .arg.data = socket, .count = 1 };
 	struct sock *sk = socket->sk;
 
 	tcp_read_sock(sk, &descriptor, take);
-	if (!descriptor.error && stream_ended(sk) && !socket->ended) {
-		socket->ended = true;
-		paste_flow_end(&socket->port->flows, &socket->flow);
-	}
+	if (!descriptor.error && stream_ended(sk))
+		pass_end(socket);
 	paste_os_port_wake(socket->port);
 	return !descriptor.error;
 }

@@ -151,6 +151,30 @@ static struct miscdevice device = {
 	.mode = 0600,
 };
 
+/* Without the control lock: the port's end waits for this. A NIC is never freed. */
+static void send(struct paste_port *port)
+{
+	struct paste_os_nic *nic = READ_ONCE(port->nic);
+
+	if (nic)
+		paste_os_nic_cork(nic);
+	paste_port_send(port);
+	if (nic)
+		paste_os_nic_uncork(nic);
+	/* Slots that had to wait may go on. */
+	paste_os_port_wake(port);
+}
+
+static void send_work(struct work_struct *work)
+{
+	send(container_of(work, struct paste_port_linux, send)->port);
+}
+
+static void retry_work(struct work_struct *work)
+{
+	send(container_of(to_delayed_work(work), struct paste_port_linux, retry)->port);
+}
+
 int paste_os_port_init(struct paste_port *port)
 {
 	struct paste_port_linux *os = kzalloc(sizeof(*os), GFP_KERNEL);
@@ -161,12 +185,20 @@ int paste_os_port_init(struct paste_port *port)
 	spin_lock_init(&os->sockets_lock);
 	INIT_LIST_HEAD(&os->sockets);
 	INIT_LIST_HEAD(&os->pending);
+	INIT_WORK(&os->send, send_work);
+	INIT_DELAYED_WORK(&os->retry, retry_work);
+	os->port = port;
 	port->os = os;
 	return 0;
 }
 
 void paste_os_port_exit(struct paste_port *port)
 {
+	struct paste_port_linux *os = paste_port_linux(port);
+
+	/* No socket is registered any more, so nothing starts them again. */
+	cancel_work_sync(&os->send);
+	cancel_delayed_work_sync(&os->retry);
 	kfree(port->os);
 	port->os = NULL;
 }

@@ -61,6 +61,7 @@ struct paste_os_nic {
 	bool guest_csum;            /* the device offers GUEST_CSUM */
 	struct paste_nic_rx rx;
 	struct virtqueue *tx;       /* under the TX queue's lock */
+	struct task_struct *corker; /* whose frames wait for the end of its batch; only compared */
 	struct work_struct link_work;
 };
 

@@ -2,6 +2,7 @@
 /*
  * nic_tx.c -- the TX vring.
  *
+ * A batch of a port is corked: its frames are on the vring, and one kick starts them all.
  * The virtio header lies in the sk_buff's control block, the data is sent from where it is.
  */
 #include <linux/etherdevice.h>
@@ -9,6 +10,7 @@
 #include <linux/virtio_net.h>
 
 #include "nic_device.h"
+#include "paste_os.h"
 
 /* Descriptors of the largest packet: header, head, fragments. */
 #define WORST_CASE (MAX_SKB_FRAGS + 2)
@@ -93,6 +95,35 @@ static int enqueue(struct paste_os_nic *nic, struct sk_buff *skb)
 	return virtqueue_add_outbuf(nic->tx, sg, count + 1, skb, GFP_ATOMIC);
 }
 
+/* Frames of a softirq that came in between are not the corker's. */
+static bool is_corked(const struct paste_os_nic *nic)
+{
+	return READ_ONCE(nic->corker) == current && in_task();
+}
+
+void paste_os_nic_cork(struct paste_os_nic *nic)
+{
+	/* One at a time; the others just kick more often. */
+	cmpxchg(&nic->corker, NULL, current);
+}
+
+void paste_os_nic_uncork(struct paste_os_nic *nic)
+{
+	struct netdev_queue *queue;
+
+	if (READ_ONCE(nic->corker) != current)
+		return;
+	WRITE_ONCE(nic->corker, NULL);
+	spin_lock_bh(&nic->raw_lock);
+	if (nic->polling) {
+		queue = netdev_get_tx_queue(nic->dev, 0);
+		__netif_tx_lock(queue, smp_processor_id());
+		virtqueue_kick(nic->tx);
+		__netif_tx_unlock(queue);
+	}
+	spin_unlock_bh(&nic->raw_lock);
+}
+
 netdev_tx_t paste_nic_transmit(struct sk_buff *skb, struct net_device *dev)
 {
 	struct paste_os_nic *nic = paste_nic_of(dev);
@@ -112,7 +143,7 @@ netdev_tx_t paste_nic_transmit(struct sk_buff *skb, struct net_device *dev)
 	}
 	if (nic->tx->num_free < WORST_CASE)
 		netif_tx_stop_queue(queue);
-	if (!netdev_xmit_more() || netif_xmit_stopped(queue))
+	if ((!netdev_xmit_more() && !is_corked(nic)) || netif_xmit_stopped(queue))
 		virtqueue_kick(nic->tx);
 	/* False: much was sent meanwhile, and no interrupt will say so. */
 	if (!virtqueue_enable_cb_delayed(nic->tx)) {

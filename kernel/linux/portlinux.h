@@ -8,6 +8,7 @@
 #include <linux/list.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
+#include <linux/workqueue.h>
 
 #include "port.h"
 
@@ -16,6 +17,9 @@ struct paste_port_linux {
 	spinlock_t sockets_lock; /* both lists; taken with bottom halves off */
 	struct list_head sockets;
 	struct list_head pending;
+	struct paste_port *port;
+	struct work_struct send;    /* sockets have room again */
+	struct delayed_work retry;  /* one was full without anything in flight */
 };
 
 static inline struct paste_port_linux *paste_port_linux(const struct paste_port *port)

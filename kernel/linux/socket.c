@@ -14,6 +14,7 @@
 
 #include "capture.h"
 #include "portlinux.h"
+#include "send.h"
 #include "socket.h"
 
 #define ULP_NAME "paste"
@@ -62,9 +63,23 @@ static void state_change(struct sock *sk)
 	struct paste_socket *socket = of(sk);
 
 	/* After a FIN data_ready() follows by itself; after a reset nothing does. */
-	if (socket->port && sk->sk_state == TCP_CLOSE)
+	if (socket->port && sk->sk_state == TCP_CLOSE) {
 		capture_or_wait(socket);
+		/* What waits to be sent fails. */
+		if (paste_transmit_ready(&socket->port->transmit, &socket->flow))
+			paste_send_later(socket->port);
+	}
 	socket->state_change(sk);
+}
+
+static void write_space(struct sock *sk)
+{
+	struct paste_socket *socket = of(sk);
+
+	socket->write_space(sk);
+	/* TCP is in the middle of something: it is sent from a worker. */
+	if (socket->port && paste_transmit_ready(&socket->port->transmit, &socket->flow))
+		paste_send_later(socket->port);
 }
 
 static void hook(struct paste_socket *socket)
@@ -74,8 +89,10 @@ static void hook(struct paste_socket *socket)
 	write_lock_bh(&sk->sk_callback_lock);
 	socket->data_ready = sk->sk_data_ready;
 	socket->state_change = sk->sk_state_change;
+	socket->write_space = sk->sk_write_space;
 	sk->sk_data_ready = data_ready;
 	sk->sk_state_change = state_change;
+	sk->sk_write_space = write_space;
 	write_unlock_bh(&sk->sk_callback_lock);
 }
 
@@ -88,7 +105,7 @@ static void leave_port(struct paste_socket *socket)
 	list_del_init(&socket->node);
 	list_del_init(&socket->pending);
 	spin_unlock_bh(&paste_port_linux(port)->sockets_lock);
-	paste_flow_drop(&port->flows, &socket->flow);
+	paste_port_leave(port, &socket->flow);
 	socket->port = NULL;
 }
 
@@ -113,6 +130,7 @@ static void ulp_release(struct sock *sk)
 	write_lock_bh(&sk->sk_callback_lock);
 	sk->sk_data_ready = socket->data_ready;
 	sk->sk_state_change = socket->state_change;
+	sk->sk_write_space = socket->write_space;
 	write_unlock_bh(&sk->sk_callback_lock);
 	kfree(socket);
 }
@@ -124,10 +142,15 @@ static struct tcp_ulp_ops ulp = {
 	.release = ulp_release,
 };
 
+static bool is_tcp(const struct sock *sk)
+{
+	return sk->sk_type == SOCK_STREAM && sk->sk_protocol == IPPROTO_TCP &&
+	       (sk->sk_family == AF_INET || sk->sk_family == AF_INET6);
+}
+
 static int check(const struct sock *sk)
 {
-	if (sk->sk_type != SOCK_STREAM || sk->sk_protocol != IPPROTO_TCP ||
-	    (sk->sk_family != AF_INET && sk->sk_family != AF_INET6))
+	if (!is_tcp(sk))
 		return EOPNOTSUPP;
 	if (sk->sk_state != TCP_ESTABLISHED && sk->sk_state != TCP_CLOSE_WAIT)
 		return EINVAL;
@@ -164,8 +187,9 @@ static int join_port(struct paste_socket *socket, struct paste_port *port, u32 f
 
 	if (socket->port)
 		return EBUSY;
-	socket->flow = (struct paste_flow){ .fd = fd };
+	paste_port_join(port, &socket->flow, fd);
 	socket->ended = false;
+	socket->reset = false;
 	socket->port = port;
 	spin_lock_bh(&os->sockets_lock);
 	list_add_tail(&socket->node, &os->sockets);
@@ -188,12 +212,46 @@ static int register_sock(struct paste_port *port, struct socket *sock, u32 fd)
 	socket = paste_socket_is_registered(sk) ? of(sk) : NULL;
 	error = socket ? join_port(socket, port, fd) : EINVAL;
 	release_sock(sk);
-	if (!error)
-		tcp_sock_set_nodelay(sk);
+	if (error)
+		return error;
+	tcp_sock_set_nodelay(sk);
+	/* The ACK waits a little: most often it can ride on the application's answer. */
+	tcp_sock_set_quickack(sk, 0);
+	return 0;
+}
+
+/* Under the socket's lock. */
+static int leave_on_request(struct paste_port *port, struct sock *sk)
+{
+	struct paste_socket *socket = paste_socket_is_registered(sk) ? of(sk) : NULL;
+	struct paste_send send;
+
+	if (!socket || socket->port != port)
+		return EINVAL;
+	paste_send(socket);
+	if (paste_transmit_front(&port->transmit, &socket->flow, &send))
+		return EBUSY;
+	leave_port(socket);
+	/* Who waits at the socket itself has not been told of anything. */
+	socket->data_ready(sk);
+	return 0;
+}
+
+static int unregister_sock(struct paste_port *port, struct socket *sock, u32 fd)
+{
+	struct sock *sk = sock->sk;
+	int error;
+
+	if (!is_tcp(sk))
+		return EOPNOTSUPP;
+	lock_sock(sk);
+	error = leave_on_request(port, sk);
+	release_sock(sk);
 	return error;
 }
 
-int paste_os_socket_register(struct paste_port *port, uint32_t fd)
+static int with_socket(struct paste_port *port, u32 fd,
+		       int (*handler)(struct paste_port *port, struct socket *sock, u32 fd))
 {
 	int error = 0;
 	struct socket *sock;
@@ -203,9 +261,40 @@ int paste_os_socket_register(struct paste_port *port, uint32_t fd)
 	sock = sockfd_lookup(fd, &error);
 	if (!sock)
 		return -error;
-	error = register_sock(port, sock, fd);
+	error = handler(port, sock, fd);
 	sockfd_put(sock);
 	return error;
+}
+
+int paste_os_socket_register(struct paste_port *port, uint32_t fd)
+{
+	return with_socket(port, fd, register_sock);
+}
+
+int paste_os_socket_unregister(struct paste_port *port, uint32_t fd)
+{
+	return with_socket(port, fd, unregister_sock);
+}
+
+void *paste_os_socket_hold(struct paste_flow *flow)
+{
+	struct sock *sk = container_of(flow, struct paste_socket, flow)->sk;
+
+	sock_hold(sk);
+	return sk;
+}
+
+void paste_os_socket_send(struct paste_port *port, void *held)
+{
+	struct paste_socket *socket;
+	struct sock *sk = held;
+
+	lock_sock(sk);
+	socket = of(sk);
+	if (socket && socket->port == port)
+		paste_send(socket);
+	release_sock(sk);
+	sock_put(sk);
 }
 
 /* The first socket of a list, with a reference; its record may be gone once the lock is. */
@@ -261,8 +350,10 @@ void paste_os_socket_unregister_all(struct paste_port *port)
 
 		lock_sock(sk);
 		socket = of(sk);
-		if (socket && socket->port == port)
+		if (socket && socket->port == port) {
+			paste_send_copy_out(socket);
 			leave_port(socket);
+		}
 		release_sock(sk);
 		sock_put(sk);
 	}

@@ -23,7 +23,9 @@ struct paste_socket {
 	struct list_head pending; /* those that hold data because the port was full, likewise */
 	void (*data_ready)(struct sock *sk);
 	void (*state_change)(struct sock *sk);
+	void (*write_space)(struct sock *sk);
 	bool ended;               /* the end of stream was passed on */
+	bool reset;               /* and the connection's violent end */
 };
 
 int paste_socket_init(void);

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause)
+/*
+ * counters.c -- a read-only module parameter that shows the counters.
+ */
+#include <linux/moduleparam.h>
+#include <linux/atomic.h>
+#include <linux/sysfs.h>
+
+#include "counters.h"
+
+static const char *const names[] = {
+	[PASTE_RX_IN_PLACE] = "rx_in_place_bytes",
+	[PASTE_RX_COPIED_LOOPBACK] = "rx_copied_loopback_bytes",
+	[PASTE_RX_COPIED_NIC] = "rx_copied_nic_bytes",
+	[PASTE_RX_COPIED_STACK] = "rx_copied_stack_bytes",
+	[PASTE_RX_COPIED_OFFSET] = "rx_copied_offset_bytes",
+	[PASTE_RX_COPIED_AGAIN] = "rx_copied_again_bytes",
+	[PASTE_TX_IN_PLACE] = "tx_in_place_bytes",
+	[PASTE_TX_COPIED] = "tx_copied_bytes",
+	[PASTE_TX_LEFT_BEHIND] = "tx_left_behind_sockets",
+};
+
+static atomic64_t values[PASTE_COUNTERS];
+
+void paste_count(enum paste_counter counter, long amount)
+{
+	atomic64_add(amount, &values[counter]);
+}
+
+static int show(char *buffer, const struct kernel_param *parameter)
+{
+	int i, length = 0;
+
+	for (i = 0; i < PASTE_COUNTERS; i++)
+		length += sysfs_emit_at(buffer, length, "%s %lld\n", names[i],
+					atomic64_read(&values[i]));
+	return length;
+}
+
+static const struct kernel_param_ops operations = { .get = show };
+
+module_param_cb(counters, &operations, NULL, 0444);
+MODULE_PARM_DESC(counters, "bytes passed in place, and copied by reason (read only)");

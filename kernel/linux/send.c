@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause)
+/*
+ * send.c -- TCP sends from pool buffers.
+ *
+ * Every buffer has a second ubuf_info for what it sends (the first is for what it received): one
+ * per buffer however many sockets send it, which is why it holds one stack reference of the
+ * buffer as long as it is referred to at all. SKBFL_DONT_ORPHAN keeps skb_clone() from copying.
+ */
+#include <linux/bvec.h>
+#include <net/tcp.h>
+
+#include "bufpool.h"
+#include "compat.h"
+#include "counters.h"
+#include "portlinux.h"
+#include "send.h"
+#include "socket.h"
+#include "zerocopy.h"
+
+static void stack_let_go(struct sk_buff *skb, struct ubuf_info *info, bool success)
+{
+	struct paste_ubuf *ubuf = container_of(info, struct paste_ubuf, info);
+
+	if (refcount_dec_and_test(&info->refcnt))
+		paste_pool_stack_put(ubuf->pool, ubuf->index);
+}
+
+/* With a reference. The entry's own reference keeps the buffer meanwhile. */
+static struct ubuf_info *get_ubuf(struct paste_pool *pool, u32 index)
+{
+	struct paste_bufpool *bufpool = paste_bufpool(pool);
+	struct paste_ubuf *ubuf = &bufpool->sent[index];
+
+	/* Two sockets may send the same buffer. */
+	spin_lock_bh(&bufpool->sent_lock);
+	if (!refcount_inc_not_zero(&ubuf->info.refcnt)) {
+		paste_pool_stack_get(pool, index);
+		ubuf->info.callback = stack_let_go;
+		ubuf->info.flags = SKBFL_ZEROCOPY_FRAG | SKBFL_DONT_ORPHAN;
+		refcount_set(&ubuf->info.refcnt, 1);
+	}
+	spin_unlock_bh(&bufpool->sent_lock);
+	return &ubuf->info;
+}
+
+/* Returns bytes that TCP took, or a negative errno. */
+static int send_entry(struct sock *sk, struct paste_pool *pool, const struct paste_send *send)
+{
+	struct msghdr message = {
+		.msg_flags = MSG_ZEROCOPY | MSG_DONTWAIT | MSG_NOSIGNAL,
+	};
+	unsigned int in_page;
+	struct page *page = paste_buffer_page(pool, send->index, &in_page);
+	struct bio_vec piece = {
+		.bv_page = page,
+		.bv_offset = in_page + send->offset,
+		.bv_len = send->length,
+	};
+	int sent;
+
+#ifdef PASTE_FORCE_COPY
+	message.msg_flags &= ~MSG_ZEROCOPY;
+#endif
+	iov_iter_bvec(&message.msg_iter, WRITE, &piece, 1, send->length);
+	if (message.msg_flags & MSG_ZEROCOPY)
+		message.msg_ubuf = get_ubuf(pool, send->index);
+	sent = tcp_sendmsg_locked(sk, &message, send->length);
+	if (message.msg_ubuf)
+		net_zcopy_put(message.msg_ubuf);
+	if (sent > 0 && message.msg_ubuf && (sk->sk_route_caps & NETIF_F_SG))
+		paste_count(PASTE_TX_IN_PLACE, sent);
+	else if (sent > 0)
+		paste_count(PASTE_TX_COPIED, sent);
+	return sent;
+}
+
+/* Nothing is in flight, so no ACK will say that there is room again. */
+static bool needs_timer(const struct sock *sk)
+{
+	return tcp_rtx_and_write_queues_empty(sk);
+}
+
+void paste_send(struct paste_socket *socket)
+{
+	struct paste_port *port = socket->port;
+	struct paste_transmit *transmit = &port->transmit;
+	struct paste_send send;
+	int sent = 0;
+
+	while (paste_transmit_front(transmit, &socket->flow, &send)) {
+		sent = send_entry(socket->sk, port->pool, &send);
+		if (sent <= 0)
+			break;
+		paste_transmit_sent(transmit, &socket->flow, sent);
+	}
+	if (sent == -EAGAIN && needs_timer(socket->sk)) {
+		paste_transmit_ready(transmit, &socket->flow);
+		schedule_delayed_work(&paste_port_linux(port)->retry, HZ / 50 + 1);
+	} else if (sent < 0 && sent != -EAGAIN) {
+		/* Its descriptor is closed: the number may be another socket's by now. */
+		if (sock_flag(socket->sk, SOCK_DEAD))
+			sent = 0;
+		paste_transmit_fail(transmit, &socket->flow, -sent);
+		paste_os_port_wake(port);
+	}
+}
+
+/* ------------------------------------------------------------------ copies at the end */
+
+static bool is_ours(struct sk_buff *skb, const struct paste_pool *pool)
+{
+	const struct ubuf_info *info = skb_zcopy(skb);
+
+	return info && info->callback == stack_let_go &&
+	       container_of(info, struct paste_ubuf, info)->pool == pool;
+}
+
+/* True: skb's data is no pool's any more. */
+static bool copy_out(struct sock *sk, struct sk_buff *skb)
+{
+	bool pure = skb_zcopy_pure(skb);
+	int extra = skb->truesize - SKB_TRUESIZE(skb_end_offset(skb));
+
+	/* Pure zero-copy data is not charged to the socket's memory; the copy is. */
+	if (pure && !sk_wmem_schedule(sk, extra))
+		return false;
+	if (skb_copy_ubufs(skb, GFP_KERNEL))
+		return false;
+	if (pure)
+		sk_mem_charge(sk, extra);
+	return true;
+}
+
+void paste_send_copy_out(struct paste_socket *socket)
+{
+	const struct paste_pool *pool = socket->port->pool;
+	struct sock *sk = socket->sk;
+	struct sk_buff *skb;
+	bool copied = true;
+
+	skb_rbtree_walk(skb, &sk->tcp_rtx_queue)
+		if (is_ours(skb, pool))
+			copied = copy_out(sk, skb) && copied;
+	skb_queue_walk(&sk->sk_write_queue, skb)
+		if (is_ours(skb, pool))
+			copied = copy_out(sk, skb) && copied;
+	if (!copied)
+		paste_count(PASTE_TX_LEFT_BEHIND, 1);
+}
+
+/* ------------------------------------------------------------------ the port's workers */
+
+void paste_send_later(struct paste_port *port)
+{
+	queue_work(system_unbound_wq, &paste_port_linux(port)->send);
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause) */
+/*
+ * send.h -- entries of a flow, from pool buffers into TCP.
+ */
+#ifndef PASTE_LINUX_SEND_H
+#define PASTE_LINUX_SEND_H
+
+struct paste_port;
+struct paste_socket;
+
+/*
+ * Give TCP what the flow has, as much as it takes; the caller holds the socket's lock and its
+ * port is alive. The data is sent from the buffers and is theirs until the last ACK.
+ */
+void paste_send(struct paste_socket *socket);
+/*
+ * The port ends while TCP may still send from its buffers again: give TCP copies, so that the
+ * next owner of the memory can write it. Under the socket's lock.
+ */
+void paste_send_copy_out(struct paste_socket *socket);
+
+/* Have somebody call paste_port_send(). Any context; the port is alive. */
+void paste_send_later(struct paste_port *port);
+
+#endif
