@@ -51,8 +51,9 @@ impl<'a> Packages<'a> {
 
     /// Says where a lock differs from the project's.
     pub(super) fn tell_changes(&self, lock: &Lock, progress: Progress<'_>) {
-        for change in changes(&self.locked, lock) {
-            progress(&format!("instead of the lock: {change}"));
+        let changes = changes(&self.locked, lock);
+        if !changes.is_empty() {
+            progress(&format!("packages that are not as locked: {}", changes.join(", ")));
         }
     }
 
@@ -102,7 +103,7 @@ impl<'a> Packages<'a> {
     }
 }
 
-/// What is different in `new`, one line each.
+/// What is different in `new`.
 fn changes(old: &Lock, new: &Lock) -> Vec<String> {
     let find = |lock: &Lock, name: &str| lock.packages.iter().find(|p| p.name == name).cloned();
     let gone = old.packages.iter().filter(|p| find(new, &p.name).is_none());
