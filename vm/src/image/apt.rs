@@ -249,8 +249,8 @@ mod tests {
 
     #[test]
     fn the_network_settings_of_the_host_are_kept_and_nothing_else() {
-        let dump = "APT::Update::Post-Invoke:: \"hook\";\nAcquire::http::Proxy \"http://p.example\";\n\
-            Dir::Etc \"etc/apt\";\n";
+        let dump = "APT::Update::Post-Invoke:: \"hook\";\n\
+            Acquire::http::Proxy \"http://p.example\";\nDir::Etc \"etc/apt\";\n";
         let text = configuration("/c/apt", "amd64", dump);
         assert!(text.contains("Acquire::http::Proxy") && !text.contains("Post-Invoke"));
         assert!(text.contains("Dir::State \"/c/apt/state\";"));
