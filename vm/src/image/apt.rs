@@ -38,17 +38,16 @@ impl Apt {
         mirror: Option<&str>,
         progress: Progress<'_>,
     ) -> Result<Self> {
-        let mut tries = candidates(manifest, mirror)?.into_iter();
-        let mut last = Err(Error::invalid("apt sources", "there are none"));
-        for sources in tries.by_ref() {
+        let mut refusal = Error::invalid("apt sources", "there are none");
+        for sources in candidates(manifest, mirror)? {
             let apt = Self::configure(dir, &manifest.architecture, &sources)?;
             progress("fetching package lists");
-            last = apt.get(&["update", "-qq", "-o", "APT::Update::Error-Mode=any"]);
-            if last.is_ok() {
-                return Ok(apt);
+            match apt.get(&["update", "-qq", "-o", "APT::Update::Error-Mode=any"]) {
+                Ok(_) => return Ok(apt),
+                Err(error) => refusal = error,
             }
         }
-        last.map(|_| unreachable!("a success has returned"))
+        Err(refusal)
     }
 
     fn configure(dir: &Path, architecture: &str, sources: &[Source]) -> Result<Self> {
