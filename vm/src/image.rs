@@ -104,7 +104,8 @@ pub fn resolve(request: &Request, progress: Progress<'_>) -> Result<Lock> {
     let cache = Cache::open(&request.cache)?;
     let _writer = cache.lock(progress)?;
     let dir = cache.folder("apt")?;
-    apt::Apt::open(&dir, &manifest, request.mirror.as_deref(), progress)?.resolve(&manifest)
+    let places = apt::places(&manifest, request.mirror.as_deref())?;
+    apt::Apt::open(&dir, &manifest.architecture, &places, progress)?.resolve(&manifest)
 }
 
 impl Image {

@@ -31,16 +31,17 @@ pub(super) struct Apt {
 }
 
 impl Apt {
-    /// Sets the private state up in `dir` and fetches the package lists.
+    /// Sets the private state up in `dir` and fetches the package lists from the first of the
+    /// places that has them.
     pub(super) fn open(
         dir: &Path,
-        manifest: &Manifest,
-        mirror: Option<&str>,
+        architecture: &str,
+        places: &[Vec<Source>],
         progress: Progress<'_>,
     ) -> Result<Self> {
         let mut refusal = Error::invalid("apt sources", "there are none");
-        for sources in candidates(manifest, mirror)? {
-            let apt = Self::configure(dir, &manifest.architecture, &sources)?;
+        for sources in places {
+            let apt = Self::configure(dir, architecture, sources)?;
             progress("fetching package lists");
             match apt.get(&["update", "-qq", "-o", "APT::Update::Error-Mode=any"]) {
                 Ok(_) => return Ok(apt),
@@ -148,8 +149,8 @@ fn keep(package: &Package, from: &Path, debs: &Path) -> Result<()> {
     fs::rename(&path, deb_path(debs, package)).map_err(|e| Error::io("keep", &path, e))
 }
 
-/// Lists of sources to try in turn.
-fn candidates(manifest: &Manifest, mirror: Option<&str>) -> Result<Vec<Vec<Source>>> {
+/// Where the guest's packages may come from, each place a list of sources, to be tried in turn.
+pub(super) fn places(manifest: &Manifest, mirror: Option<&str>) -> Result<Vec<Vec<Source>>> {
     let hint = "name a Debian mirror with --debian-mirror URL";
     if let Some(mirror) = mirror {
         if !Path::new(KEYRING).exists() {

@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::apt::{Apt, deb_path};
+use super::apt::{self, Apt, deb_path};
 use super::cache::{self, Cache};
 use super::lock::{Lock, Package};
 use super::manifest::Manifest;
+use super::sources::Source;
 use super::{Progress, Request, hash};
 use crate::error::{Error, Result};
 
@@ -65,8 +66,12 @@ impl<'a> Packages<'a> {
         if let Some(lock) = self.candidates().into_iter().find(complete) {
             return Ok(lock);
         }
-        let mirror = self.request.mirror.as_deref();
-        let apt = Apt::open(&self.apt_dir, self.manifest, mirror, progress)?;
+        let places = apt::places(self.manifest, self.request.mirror.as_deref())?;
+        self.fetch_from(&places, progress)
+    }
+
+    fn fetch_from(&self, places: &[Vec<Source>], progress: Progress<'_>) -> Result<Lock> {
+        let apt = Apt::open(&self.apt_dir, &self.manifest.architecture, places, progress)?;
         let missing = self.missing(&self.locked);
         let dropped = apt.dropped(&missing)?;
         if dropped.is_empty() {
@@ -117,18 +122,5 @@ fn changes(old: &Lock, new: &Lock) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_new_lock_is_told_as_changes() {
-        let package = |name: &str, version: &str| Package {
-            name: name.into(),
-            version: version.into(),
-            sha256: String::new(),
-        };
-        let old = Lock::new(vec![package("a", "1"), package("b", "1"), package("c", "1")]);
-        let new = Lock::new(vec![package("a", "1"), package("b", "2"), package("d", "1")]);
-        assert_eq!(changes(&old, &new), ["c 1 is left out", "b 1 -> 2", "d 1 is added"]);
-    }
-}
+#[path = "packages_tests.rs"]
+mod tests;
