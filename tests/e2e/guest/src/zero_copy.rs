@@ -52,10 +52,11 @@ pub(crate) fn hold_in_slots(
     tell(&json!({ "kept": kept.len(), "spares": buffers.spares(), "granted": port.extra_bufs() }))
 }
 
-type Sockets = BTreeMap<ConnFd, (TcpStream, SocketAddr)>;
+/// Registered sockets and their peers.
+pub(crate) type Sockets = BTreeMap<ConnFd, (TcpStream, SocketAddr)>;
 
 /// Accepts and registers; tells when the peer may send.
-fn accept(port: &mut Port, number: u16, connections: usize) -> anyhow::Result<Sockets> {
+pub(crate) fn accept(port: &mut Port, number: u16, connections: usize) -> anyhow::Result<Sockets> {
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, number)).context("listen")?;
     tell(&json!({ "listening": true }))?;
     let mut sockets = Sockets::new();
