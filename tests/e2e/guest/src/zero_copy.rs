@@ -37,7 +37,7 @@ pub(crate) fn hold_in_slots(
     let pool = Pool::create(&PoolSpec::new(path).overwrite(true)).context("create the pool")?;
     let log = Log::open(&pool).context("open the log")?;
     let buffers = log.buffers();
-    let packets = u32::try_from(bytes / 64).context("count packets")?;
+    let packets = u32::try_from(bytes / 512).context("count packets")?;
     let spec = PortSpec::new("pst:0", buffers).extra(packets + SLACK);
     let mut port = Port::open(KernelDevice::open()?, &spec).context("open the port")?;
     port.attach("eth0").context("attach the NIC")?;
