@@ -24,6 +24,7 @@ struct paste_socket {
 	void (*data_ready)(struct sock *sk);
 	void (*state_change)(struct sock *sk);
 	void (*write_space)(struct sock *sk);
+	struct proto *proto;       /* what sk_prot was, likewise data_ready and state_change */
 	bool ended;               /* the end of stream was passed on */
 	bool reset;               /* and the connection's violent end */
 };
