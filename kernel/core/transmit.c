@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* transmit.c -- entries of flows: what accepted slots still have to send */
-#include "transmit.h"
+#include "transmit_slot.h"
 
 #define ENTRIES_PER_SLOT 2u
 #define FLOW_LIMIT       64u

@@ -39,6 +39,8 @@ void client_prepare_register(struct client *client, const struct client_spec *sp
 
 	request->body.reg.nr_mode = NR_REG_ALL_NIC;
 	request->body.reg.nr_rx_slots = spec->slots;
+	request->body.reg.nr_tx_slots = spec->slots;
+	request->body.reg.nr_flags = spec->flags;
 	request->body.reg.nr_extra_bufs = spec->extra;
 	if (spec->initial_offset) {
 		client_option(request, &request->offsets.nro_opt, NETMAP_REQ_OPT_OFFSETS);
@@ -68,9 +70,12 @@ void client_map(struct client *client)
 	const struct paste_port *port = client->desc.port;
 	char *rings = paste_os_region_address(port->rings_region ? port->rings_region :
 								  port->pool->region);
+	uint32_t rx;
 
 	client->nifp = (struct netmap_if *)(rings + client->request->body.reg.nr_offset);
-	client->ring = (struct netmap_ring *)((char *)client->nifp + client->nifp->ring_ofs[0]);
+	client->tx = (struct netmap_ring *)((char *)client->nifp + client->nifp->ring_ofs[0]);
+	rx = client->nifp->ni_tx_rings + client->nifp->ni_host_tx_rings;
+	client->ring = (struct netmap_ring *)((char *)client->nifp + client->nifp->ring_ofs[rx]);
 	client->buf_size = client->ring->nr_buf_size;
 	if (port->rings_region)
 		client->buffers = client->memory +
@@ -117,13 +122,23 @@ int client_detach(struct client *client, const char *name)
 	return client_send(client);
 }
 
-int client_register_socket(struct client *client, uint32_t fd)
+static int request_fd(struct client *client, uint16_t type, uint32_t fd)
 {
 	const char *name = client->desc.port ? client->desc.port->name : PST;
-	struct client_request *request = client_prepare(client, NETMAP_REQ_PST_FD_REG, name);
+	struct client_request *request = client_prepare(client, type, name);
 
 	request->body.pst_fd.fd = fd;
 	return client_send(client);
+}
+
+int client_register_socket(struct client *client, uint32_t fd)
+{
+	return request_fd(client, NETMAP_REQ_PST_FD_REG, fd);
+}
+
+int client_unregister_socket(struct client *client, uint32_t fd)
+{
+	return request_fd(client, PASTE_REQ_FD_UNREG, fd);
 }
 
 struct netmap_slot *client_slot(struct client *client)
@@ -162,6 +177,11 @@ char *client_payload(struct client *client, const struct netmap_slot *slot, uint
 	return client_buffer(client, slot->buf_idx) + offset + start;
 }
 
+uint32_t client_tx_buffers(struct client *client)
+{
+	return client->tx->num_slots - 1;
+}
+
 uint32_t client_extra_count(struct client *client)
 {
 	uint32_t index, count = 0;
@@ -187,7 +207,8 @@ static void count_slots(const struct paste_kring *kring, uint32_t *in_slots, uin
 	uint32_t i;
 
 	for (i = 0; i < kring->num_slots; i++) {
-		if (kring->slot_buf[i] == 0)
+		if (kring->slot_buf[i] == 0 || kring->slot_buf[i] == PASTE_SLOT_AS_IS ||
+		    kring->slot_buf[i] == PASTE_SLOT_EMPTY)
 			continue;
 		buffer = &kring->pool->buffers[kring->slot_buf[i]];
 		CHECK(buffer->owner == PASTE_SLOT || buffer->owner == PASTE_DEVICE);
@@ -203,10 +224,15 @@ void client_check_conservation(struct client *client)
 	const struct paste_port *port = client->desc.port;
 	struct paste_pool *pool = port->pool;
 	uint32_t count[PASTE_OWNERS] = { 0 };
-	uint32_t index, i, free_list = 0, in_slots = 0, sending = 0;
+	uint32_t index, i, free_list = 0, in_slots = 0, sending = 0, lent = 0;
 
-	for (index = 2; index < pool->total; index++)
+	for (index = 2; index < pool->total; index++) {
 		count[pool->buffers[index].owner]++;
+		lent += pool->buffers[index].stack_refs != 0;
+		CHECK(pool->buffers[index].stack_refs != 0 ||
+		      pool->buffers[index].owner != PASTE_NONE);
+	}
+	CHECK_EQUAL(pool->lent, lent);
 	for (i = 0; i < PASTE_OWNERS; i++)
 		CHECK_EQUAL(paste_pool_count(pool, (enum paste_owner)i), count[i]);
 	for (index = pool->free_head; index != 0; index = pool->buffers[index].next) {

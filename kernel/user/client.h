@@ -30,7 +30,8 @@ struct client {
 	struct paste_desc desc;
 	struct client_request *request;
 	struct netmap_if *nifp;
-	struct netmap_ring *ring;
+	struct netmap_ring *ring; /* NIC RX, or the pst port's */
+	struct netmap_ring *tx;
 	char *buffers; /* buffer 0 */
 	uint32_t buf_size;
 	char *memory; /* EXTMEM */
@@ -40,7 +41,8 @@ struct client_spec {
 	const char *name; /* NULL: pst:0 */
 	uint64_t extmem;  /* bytes, 0: plain memory */
 	bool kernel_rings;
-	uint32_t slots, extra;
+	uint32_t slots, extra; /* slots: of each ring */
+	uint64_t flags;        /* nr_flags */
 	const uint64_t *bitmap; /* user memory, or NULL */
 	uint64_t bits;
 	uint32_t initial_offset; /* not 0: with OFFSETS */
@@ -66,6 +68,7 @@ void client_close(struct client *client);
 int client_attach(struct client *client, const char *name);
 int client_detach(struct client *client, const char *name);
 int client_register_socket(struct client *client, uint32_t fd);
+int client_unregister_socket(struct client *client, uint32_t fd);
 
 /* The first slot that the user holds, NULL if none. */
 struct netmap_slot *client_slot(struct client *client);
@@ -75,6 +78,8 @@ char *client_buffer(struct client *client, uint32_t index);
 uint32_t client_slot_fd(const struct netmap_slot *slot);
 /* Payload of a slot, and its length in *length. */
 char *client_payload(struct client *client, const struct netmap_slot *slot, uint32_t *length);
+/* Buffers of the application in TX slots of a port where nothing is under way. */
+uint32_t client_tx_buffers(struct client *client);
 uint32_t client_extra_count(struct client *client);
 /* Take a buffer from the list of extra buffers; 0 when it is empty. */
 uint32_t client_extra_take(struct client *client);

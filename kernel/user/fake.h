@@ -41,6 +41,8 @@ const char *fake_sent(const char *nic, uint16_t *length);
 const char *fake_injected(const char *nic, uint16_t *length);
 /* The stack sends. False: no room, or no host rings. */
 bool fake_stack_send(const char *nic, const void *frame, uint16_t length);
+/* Times that the NIC was told to start, by who corked it. */
+unsigned int fake_kicks(const char *nic);
 void fake_nic_reset(void);
 
 /* socket.c */
@@ -52,7 +54,19 @@ void fake_socket_deliver(uint32_t fd, struct paste_pool *pool, uint32_t index, u
 /* Payload that no pool buffer holds (loopback): captured by copy. False: no buffer. */
 bool fake_socket_copy(uint32_t fd, const void *payload, uint16_t length);
 void fake_socket_peer_closed(uint32_t fd);
+void fake_socket_peer_reset(uint32_t fd, int error);
 void fake_socket_close(uint32_t fd);
+/* TCP takes so many bytes more until the next ACK; unlimited at first. */
+void fake_socket_room(uint32_t fd, uint32_t bytes);
+/* Every send fails with error; 0: none does. */
+void fake_socket_send_fails(uint32_t fd, int error);
+/*
+ * All that TCP sent is acknowledged. It is read now from where it lies, as a retransmission
+ * would: appended to to, of size bytes. Returns how many.
+ */
+uint32_t fake_socket_acked(uint32_t fd, char *to, uint32_t size);
+/* Until then frames without end are under way. */
+uint32_t fake_socket_in_flight(uint32_t fd);
 /* The stack keeps its reference of captured buffers (a packet tap) until told to let go. */
 void fake_stack_hold(bool hold);
 void fake_stack_let_go(void);

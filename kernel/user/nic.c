@@ -16,6 +16,8 @@ struct paste_os_nic {
 	} sending[FAKE_SENDING]; /* FIFO */
 	uint32_t sending_count;
 	bool ended; /* told to start sending */
+	bool corked;
+	unsigned int kicks;
 	char sent[4096], injected[4096];
 	uint16_t injected_length;
 };
@@ -109,6 +111,24 @@ int paste_os_nic_send(struct paste_os_nic *nic, uint32_t index, uint32_t offset,
 void paste_os_nic_send_end(struct paste_os_nic *nic)
 {
 	nic->ended = true;
+}
+
+void paste_os_nic_cork(struct paste_os_nic *nic)
+{
+	CHECK(!nic->corked);
+	nic->corked = true;
+}
+
+void paste_os_nic_uncork(struct paste_os_nic *nic)
+{
+	CHECK(nic->corked);
+	nic->corked = false;
+	nic->kicks++;
+}
+
+unsigned int fake_kicks(const char *name)
+{
+	return find(name)->kicks;
 }
 
 int paste_os_nic_inject(struct paste_os_nic *nic, const void *frame, uint16_t length)

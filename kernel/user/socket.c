@@ -1,59 +1,44 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* socket.c -- TCP sockets with a receive queue, and a network stack that may keep buffers */
+/* socket.c -- the receive side of TCP sockets, and a network stack that may keep buffers */
 #include <stdlib.h>
 
 #include "check.h"
-#include "fake.h"
+#include "fake_socket.h"
 
-#define FIRST_FD 3u
-#define SOCKETS  256u
 #define HELD_MAX 1024u
-
-struct segment {
-	struct segment *next;
-	struct paste_pool *pool;
-	uint32_t index;
-	uint16_t start, length;
-};
-
-struct fake_socket_state {
-	bool open;
-	enum fake_socket_kind kind;
-	struct paste_port *port;
-	struct paste_flow flow;
-	struct segment *first, **last;
-	bool peer_closed, end_sent;
-};
 
 struct held {
 	struct paste_pool *pool;
 	uint32_t index;
 };
 
-static struct fake_socket_state sockets[SOCKETS];
+static struct fake_socket_state sockets[FAKE_SOCKETS];
 static struct held held[HELD_MAX];
 static unsigned int held_count;
 static bool holding;
 
-static struct fake_socket_state *find(uint32_t fd)
+struct fake_socket_state *fake_socket_find(uint32_t fd)
 {
-	if (fd < FIRST_FD || fd >= FIRST_FD + SOCKETS || !sockets[fd - FIRST_FD].open)
+	if (fd < FAKE_FIRST_FD || fd >= FAKE_FIRST_FD + FAKE_SOCKETS ||
+	    !sockets[fd - FAKE_FIRST_FD].open)
 		return NULL;
-	return &sockets[fd - FIRST_FD];
+	return &sockets[fd - FAKE_FIRST_FD];
 }
 
 uint32_t fake_socket(enum fake_socket_kind kind)
 {
 	uint32_t i;
 
-	for (i = 0; i < SOCKETS && sockets[i].open; i++)
+	for (i = 0; i < FAKE_SOCKETS && sockets[i].open; i++)
 		;
-	CHECK(i < SOCKETS);
+	CHECK(i < FAKE_SOCKETS);
 	memset(&sockets[i], 0, sizeof(sockets[i]));
 	sockets[i].open = true;
 	sockets[i].kind = kind;
 	sockets[i].last = &sockets[i].first;
-	return i + FIRST_FD;
+	sockets[i].sent_last = &sockets[i].sent;
+	sockets[i].room = UINT32_MAX;
+	return i + FAKE_FIRST_FD;
 }
 
 static void stack_put(struct paste_pool *pool, uint32_t index)
@@ -105,7 +90,11 @@ static void capture(struct fake_socket_state *socket)
 	}
 	if (!socket->first && socket->peer_closed && !socket->end_sent) {
 		socket->end_sent = true;
-		paste_flow_end(flows, &socket->flow);
+		paste_flow_end(flows, &socket->flow, 0);
+	}
+	if (!socket->first && socket->peer_reset && !socket->reset_sent) {
+		socket->reset_sent = true;
+		paste_flow_end(flows, &socket->flow, socket->peer_reset);
 	}
 	paste_os_port_wake(socket->port);
 }
@@ -113,7 +102,7 @@ static void capture(struct fake_socket_state *socket)
 void fake_socket_deliver(uint32_t fd, struct paste_pool *pool, uint32_t index, uint16_t start,
 			 uint16_t length)
 {
-	struct fake_socket_state *socket = find(fd);
+	struct fake_socket_state *socket = fake_socket_find(fd);
 	struct segment *segment;
 
 	if (!socket) {
@@ -131,7 +120,7 @@ void fake_socket_deliver(uint32_t fd, struct paste_pool *pool, uint32_t index, u
 
 bool fake_socket_copy(uint32_t fd, const void *payload, uint16_t length)
 {
-	struct fake_socket_state *socket = find(fd);
+	struct fake_socket_state *socket = fake_socket_find(fd);
 	struct paste_pool *pool = socket->port->pool;
 	uint32_t index;
 
@@ -148,11 +137,24 @@ bool fake_socket_copy(uint32_t fd, const void *payload, uint16_t length)
 
 void fake_socket_peer_closed(uint32_t fd)
 {
-	struct fake_socket_state *socket = find(fd);
+	struct fake_socket_state *socket = fake_socket_find(fd);
 
 	socket->peer_closed = true;
 	if (socket->port)
 		capture(socket);
+}
+
+void fake_socket_peer_reset(uint32_t fd, int error)
+{
+	struct fake_socket_state *socket = fake_socket_find(fd);
+
+	socket->peer_reset = error;
+	socket->send_error = EPIPE;
+	if (!socket->port)
+		return;
+	capture(socket);
+	if (paste_transmit_ready(&socket->port->transmit, &socket->flow))
+		paste_port_send(socket->port);
 }
 
 static void empty(struct fake_socket_state *socket)
@@ -168,17 +170,18 @@ static void empty(struct fake_socket_state *socket)
 
 static void leave_port(struct fake_socket_state *socket)
 {
-	paste_flow_drop(&socket->port->flows, &socket->flow);
+	paste_port_leave(socket->port, &socket->flow);
 	socket->port = NULL;
 }
 
 void fake_socket_close(uint32_t fd)
 {
-	struct fake_socket_state *socket = find(fd);
+	struct fake_socket_state *socket = fake_socket_find(fd);
 
 	if (socket->port)
 		leave_port(socket);
 	empty(socket);
+	fake_socket_acked(fd, NULL, 0);
 	socket->open = false;
 }
 
@@ -188,15 +191,16 @@ void fake_socket_reset(void)
 
 	CHECK(held_count == 0);
 	holding = false;
-	for (i = 0; i < SOCKETS; i++) {
+	for (i = 0; i < FAKE_SOCKETS; i++) {
 		CHECK(sockets[i].port == NULL && sockets[i].first == NULL);
+		CHECK(sockets[i].sent == NULL);
 		sockets[i].open = false;
 	}
 }
 
 int paste_os_socket_register(struct paste_port *port, uint32_t fd)
 {
-	struct fake_socket_state *socket = find(fd);
+	struct fake_socket_state *socket = fake_socket_find(fd);
 
 	if (!socket)
 		return EBADF;
@@ -208,10 +212,27 @@ int paste_os_socket_register(struct paste_port *port, uint32_t fd)
 		return EBUSY;
 	if (fake_may_fail())
 		return ENOMEM;
-	memset(&socket->flow, 0, sizeof(socket->flow));
-	socket->flow.fd = fd;
 	socket->port = port;
+	paste_port_join(port, &socket->flow, fd);
 	capture(socket);
+	return 0;
+}
+
+int paste_os_socket_unregister(struct paste_port *port, uint32_t fd)
+{
+	struct fake_socket_state *socket = fake_socket_find(fd);
+	struct paste_send send;
+
+	if (!socket)
+		return EBADF;
+	if (socket->kind == FAKE_UDP)
+		return EOPNOTSUPP;
+	if (socket->port != port)
+		return EINVAL;
+	paste_os_socket_send(port, socket);
+	if (paste_transmit_front(&port->transmit, &socket->flow, &send))
+		return EBUSY;
+	leave_port(socket);
 	return 0;
 }
 
@@ -219,7 +240,7 @@ void paste_os_socket_drain_pending(struct paste_port *port)
 {
 	uint32_t i;
 
-	for (i = 0; i < SOCKETS; i++)
+	for (i = 0; i < FAKE_SOCKETS; i++)
 		if (sockets[i].open && sockets[i].port == port)
 			capture(&sockets[i]);
 }
@@ -228,7 +249,7 @@ void paste_os_socket_unregister_all(struct paste_port *port)
 {
 	uint32_t i;
 
-	for (i = 0; i < SOCKETS; i++)
+	for (i = 0; i < FAKE_SOCKETS; i++)
 		if (sockets[i].open && sockets[i].port == port)
 			leave_port(&sockets[i]);
 }

@@ -124,8 +124,8 @@ static void port_info(void)
 	info = &client_prepare(&client, NETMAP_REQ_PORT_INFO_GET, "pst:0")->body.port_info;
 	CHECK_EQUAL(client_send(&client), 0);
 	CHECK_EQUAL(info->nr_memsize, client.desc.port->layout.memsize);
-	CHECK(info->nr_rx_slots == 16 && info->nr_tx_slots == 0);
-	CHECK(info->nr_rx_rings == 1 && info->nr_tx_rings == 0);
+	CHECK(info->nr_rx_slots == 16 && info->nr_tx_slots == 16);
+	CHECK(info->nr_rx_rings == 1 && info->nr_tx_rings == 1);
 	CHECK_EQUAL(info->nr_mem_id, client.desc.port->mem_id);
 	client_prepare(&client, NETMAP_REQ_PORT_INFO_GET, "pst:1");
 	CHECK_EQUAL(client_send(&client), ENXIO);

@@ -36,7 +36,7 @@ static void layout_of_netmap(void)
 {
 	const struct nmreq_pools_info *info;
 
-	CHECK_EQUAL(open_with((struct client_spec){ .extmem = 4 * MIB }), 0);
+	CHECK_EQUAL(open_with((struct client_spec){ .extmem = 4 * MIB, .slots = 512 }), 0);
 	info = &client.request->extmem.nro_info;
 	CHECK_EQUAL(info->nr_memsize, 4 * MIB);
 	CHECK_EQUAL(info->nr_mem_id, client.request->body.reg.nr_mem_id);
@@ -48,14 +48,15 @@ static void layout_of_netmap(void)
 	CHECK_EQUAL(info->nr_buf_pool_objsize, 2048);
 	CHECK_EQUAL(info->nr_buf_pool_objtotal, (4 * MIB - info->nr_buf_pool_offset) / 2048);
 	CHECK((char *)client.nifp == client.memory);
-	CHECK((char *)client.ring == client.memory + info->nr_ring_pool_offset);
+	CHECK((char *)client.tx == client.memory + info->nr_ring_pool_offset);
+	CHECK((char *)client.ring == (char *)client.tx + 20480);
 	CHECK(client.buffers == client.memory + info->nr_buf_pool_offset);
 	finish();
 }
 
 static void larger_ring_than_default(void)
 {
-	CHECK_EQUAL(open_with((struct client_spec){ .extmem = 16 * MIB, .slots = 4096 }), 0);
+	CHECK_EQUAL(open_with((struct client_spec){ .extmem = 20 * MIB, .slots = 4096 }), 0);
 	CHECK_EQUAL(client.request->extmem.nro_info.nr_ring_pool_objsize, 256 + 16 * 4096);
 	finish();
 }
@@ -151,10 +152,10 @@ static void does_not_fit(void)
 	extmem->nro_info.nr_if_pool_objtotal = 1024; /* 1 MiB */
 	refused(extmem, ENOMEM);
 	extmem = prepare(MIB);
-	extmem->nro_info.nr_buf_pool_objtotal = 17; /* 15 can be lent, 16 slots */
+	extmem->nro_info.nr_buf_pool_objtotal = 33; /* 31 can be lent, 32 slots */
 	refused(extmem, ENOMEM);
 	extmem = prepare(MIB);
-	extmem->nro_info.nr_buf_pool_objtotal = 18;
+	extmem->nro_info.nr_buf_pool_objtotal = 34;
 	CHECK_EQUAL(client_send(&client), 0);
 	finish();
 }
@@ -183,7 +184,7 @@ static void reserved_buffers(void)
 	bitmap[2] = 1;
 	CHECK_EQUAL(reserve(bitmap, 129), 0);
 	CHECK_EQUAL(client.request->body.reg.nr_extra_bufs,
-		    client.desc.port->layout.buf_total - 2 - 16 - 4);
+		    client.desc.port->layout.buf_total - 2 - 32 - 4);
 	for (i = 0; i < 16; i++) {
 		index = client.ring->slot[i].buf_idx;
 		CHECK(index != 2 && index != 5 && index != 63 && index != 128);
@@ -226,7 +227,7 @@ static void dirty_memory(void)
 	memset(client.memory, 0xff, MIB);
 	CHECK_EQUAL(client_reopen(&client, &spec), 0);
 	CHECK(client.ring->head == 0 && client.ring->cur == 0 && client.ring->tail == 0);
-	CHECK(client.ring->flags == 0 && client.nifp->ni_tx_rings == 0);
+	CHECK(client.ring->flags == 0 && client.nifp->ni_tx_rings == 1);
 	CHECK_EQUAL(paste_port_rxsync(client.desc.port), 0);
 	finish();
 }

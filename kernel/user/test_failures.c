@@ -36,22 +36,22 @@ static unsigned int fail_register(const struct client_spec *spec)
 static void register_unwinds(void)
 {
 	struct client_spec plain = { .extra = 10 };
-	struct client_spec extmem = { .extra = 10, .extmem = 4 << 20 };
+	struct client_spec extmem = { .extra = 10, .extmem = 4 << 20, .slots = 512 };
 	struct client_spec nic = { .name = "eth0", .extra = 10 };
 	struct client_spec all = { .extra = 10, .extmem = 4 << 20, .kernel_rings = true,
-				   .initial_offset = 32 };
+				   .initial_offset = 32, .slots = 512 };
 
-	/* request, header, body, port, its glue, region, pool, buffers, glue, kring, answer */
-	CHECK(fail_register(&plain) >= 11);
-	CHECK(fail_register(&extmem) >= 13);
+	/* request, header, body, port, its glue, region, pool, buffers, glue, krings, flows, answer */
+	CHECK(fail_register(&plain) >= 14);
+	CHECK(fail_register(&extmem) >= 16);
 	CHECK(fail_register(&nic) >= 13);
-	CHECK(fail_register(&all) >= 18);
+	CHECK(fail_register(&all) >= 21);
 }
 
 static void reserve_unwinds(void)
 {
 	struct client client = { .memory = NULL };
-	struct client_spec spec = { .extmem = 4 << 20 };
+	struct client_spec spec = { .extmem = 4 << 20, .slots = 512 };
 	unsigned int n;
 
 	fake_reset();
@@ -68,7 +68,8 @@ static void reserve_unwinds(void)
 		fake_run_deferred();
 		CHECK_EQUAL(fake_live(), 0);
 	}
-	CHECK_EQUAL(paste_pool_count(client.desc.port->pool, PASTE_APP), 1);
+	CHECK_EQUAL(paste_pool_count(client.desc.port->pool, PASTE_APP),
+		    511 + 1); /* the TX ring's, and the reserved one */
 	client_close(&client);
 	fake_reset();
 }

@@ -111,9 +111,9 @@ static void receive(const struct client_spec *spec, struct check_random *random)
 	for (i = 0; i < CONNECTIONS; i++)
 		sent += streams[i].sent;
 	CHECK_EQUAL(sent, received);
-	/* received == returned + held: beside the extra buffers the application has nothing. */
+	/* received == returned + held: the application has extra buffers and TX slots. */
 	held = paste_pool_count(client.desc.port->pool, PASTE_APP);
-	CHECK_EQUAL(held, EXTRA);
+	CHECK_EQUAL(held, EXTRA + client_tx_buffers(&client));
 	client_close(&client);
 	fake_reset();
 }
@@ -122,9 +122,10 @@ int main(int argc, char **argv)
 {
 	struct check_random random = check_seed(argc, argv);
 	struct client_spec plain = { .extra = EXTRA, .slots = 256 };
-	struct client_spec extmem = { .extra = EXTRA, .extmem = 4 << 20 };
+	struct client_spec extmem = { .extra = EXTRA, .extmem = 4 << 20, .slots = 512 };
 	struct client_spec persistent = { .extra = EXTRA, .extmem = 8 << 20, .buf_size = 4096,
-					  .kernel_rings = true, .initial_offset = 32 };
+					  .kernel_rings = true, .slots = 512,
+					  .initial_offset = 32 };
 
 	receive(&plain, &random);
 	receive(&extmem, &random);

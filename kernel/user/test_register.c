@@ -52,14 +52,15 @@ static void defaults(void)
 	CHECK_EQUAL(open_with((struct client_spec){ .extra = 100 }), 0);
 	reg = &client.request->body.reg;
 	CHECK_EQUAL(reg->nr_rx_slots, 1024);
-	CHECK(reg->nr_rx_rings == 1 && reg->nr_tx_rings == 0);
+	CHECK_EQUAL(reg->nr_tx_slots, 1024);
+	CHECK(reg->nr_rx_rings == 1 && reg->nr_tx_rings == 1);
 	CHECK(reg->nr_host_rx_rings == 0 && reg->nr_host_tx_rings == 0);
 	CHECK(reg->nr_mem_id > 1);
 	CHECK_EQUAL(reg->nr_memsize, client.desc.port->layout.memsize);
 	CHECK_EQUAL(reg->nr_extra_bufs, 100);
 	CHECK_EQUAL(client_extra_count(&client), 100);
 	CHECK_EQUAL(client.nifp->ni_rx_rings, 1);
-	CHECK_EQUAL(client.nifp->ni_tx_rings, 0);
+	CHECK_EQUAL(client.nifp->ni_tx_rings, 1);
 	CHECK_EQUAL(client.nifp->ni_version, NETMAP_API);
 	CHECK(strcmp(client.nifp->ni_name, "pst:0") == 0);
 	CHECK_EQUAL(client.ring->offset_mask, PST_OFFSET_MASK);
@@ -83,7 +84,7 @@ static void extra_is_granted(void)
 	CHECK_EQUAL(open_with((struct client_spec){ .extmem = MIB, .slots = 16,
 						    .extra = 0xffffffff }), 0);
 	CHECK_EQUAL(client.request->body.reg.nr_extra_bufs,
-		    client.desc.port->layout.buf_total - 2 - 16);
+		    client.desc.port->layout.buf_total - 2 - 32);
 	CHECK_EQUAL(client_extra_count(&client), client.request->body.reg.nr_extra_bufs);
 	finish();
 	CHECK_EQUAL(open_with((struct client_spec){ .extra = 0xffffffff }), ENOMEM);
