@@ -8,115 +8,27 @@
 //!
 //! A buffer is in exactly one place. There is no "take" without giving a spare, and a dropped
 //! [`Buf`] is a spare again, so none is ever lost.
+//!
+//! The network stack may still send what a log stored: such a buffer is *worn* until the kernel
+//! has lent it anew. It can be swapped and sent like any other; only [`Blank`] leaves it out.
+
+mod units;
 
 use std::{
-    fmt,
     ops::Range,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
+pub use units::{BufIndex, BufSet, BufSize, RegionOffset};
+
 use crate::{
+    blank::Blank,
     error::{Error, Result},
     map::{Area, Lease},
 };
-
-/// Number of a buffer in its pool; 0 and 1 are never lent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BufIndex(pub(crate) u32);
-
-impl BufIndex {
-    /// The first buffer that may be lent.
-    pub(crate) const FIRST: u32 = 2;
-
-    /// The number, as rings carry it.
-    pub fn get(self) -> u32 {
-        self.0
-    }
-}
-
-impl fmt::Display for BufIndex {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(out)
-    }
-}
-
-/// Bytes from the start of the pool's file or device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RegionOffset(pub u64);
-
-impl fmt::Display for RegionOffset {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{:#x}", self.0)
-    }
-}
-
-/// Size of every buffer of a pool. Pages are multiples of it, so no buffer crosses a page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BufSize {
-    /// 2048 bytes.
-    B2048,
-    /// 4096 bytes.
-    B4096,
-}
-
-impl BufSize {
-    /// The size in bytes.
-    pub fn bytes(self) -> usize {
-        match self {
-            Self::B2048 => 2048,
-            Self::B4096 => 4096,
-        }
-    }
-
-    /// The size with that many bytes, if it is one.
-    pub fn from_bytes(bytes: u64) -> Option<Self> {
-        match bytes {
-            2048 => Some(Self::B2048),
-            4096 => Some(Self::B4096),
-            _ => None,
-        }
-    }
-}
-
-/// A set of buffers, as the option `RESERVE` carries it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct BufSet {
-    words: Vec<u64>,
-}
-
-impl BufSet {
-    /// No buffer.
-    pub fn empty() -> Self {
-        Self::default()
-    }
-
-    pub(crate) fn from_words(words: Vec<u64>) -> Self {
-        Self { words }
-    }
-
-    pub(crate) fn words(&self) -> &[u64] {
-        &self.words
-    }
-
-    /// Whether buffer `index` is in the set.
-    pub fn contains(&self, index: BufIndex) -> bool {
-        let word = (index.0 / 64) as usize;
-        self.words.get(word).is_some_and(|word| word >> (index.0 % 64) & 1 == 1)
-    }
-
-    /// How many buffers.
-    pub fn len(&self) -> usize {
-        self.words.iter().map(|word| word.count_ones() as usize).sum()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.words.iter().all(|word| *word == 0)
-    }
-}
 
 /// All buffers of a pool. Clones are the same buffers.
 #[derive(Debug, Clone)]
@@ -127,25 +39,44 @@ pub struct Buffers {
 #[derive(Debug)]
 struct Shared {
     area: Arc<Area>,
-    spares: Mutex<Vec<Lease>>,
+    spares: Mutex<Spares>,
+    /// Bit `i` set: buffer `i` is worn.
+    worn: Box<[AtomicU64]>,
     port: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Spares {
+    clean: Vec<Lease>,
+    worn: Vec<Lease>,
 }
 
 impl Buffers {
     pub(crate) fn new(area: Arc<Area>) -> Self {
-        let shared = Shared { area, spares: Mutex::default(), port: AtomicBool::new(false) };
+        let worn = (0..area.count().div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
+        let (spares, port) = (Mutex::default(), AtomicBool::new(false));
+        let shared = Shared { area, spares, worn, port };
         Self { shared: Arc::new(shared) }
     }
 
     /// A buffer to swap into a slot. `None`: all are in slots, packets or the log.
     pub fn spare(&self) -> Option<Buf> {
-        let lease = self.spare_list().pop()?;
+        let mut spares = self.spare_list();
+        let lease = spares.worn.pop().or_else(|| spares.clean.pop())?;
+        drop(spares);
         Some(self.adopt(lease))
+    }
+
+    /// A buffer to write into. `None`: there is no spare that the network stack has let go.
+    pub fn blank(&self) -> Option<Blank> {
+        let lease = self.spare_list().clean.pop()?;
+        Some(Blank::new(self.adopt(lease)))
     }
 
     /// How many spares there are now.
     pub fn spares(&self) -> usize {
-        self.spare_list().len()
+        let spares = self.spare_list();
+        spares.clean.len() + spares.worn.len()
     }
 
     /// Every buffer that is on this side: in the log, in packets, among the spares.
@@ -185,7 +116,30 @@ impl Buffers {
         Ok(Bound { buffers: self.clone() })
     }
 
-    fn spare_list(&self) -> MutexGuard<'_, Vec<Lease>> {
+    /// The network stack may send buffer `index` until the kernel lends it anew.
+    pub(crate) fn wear(&self, index: u32) {
+        let (word, bit) = self.worn_bit(index);
+        word.fetch_or(bit, Ordering::AcqRel);
+    }
+
+    /// The kernel has lent buffer `index`: nobody sends from it any more.
+    pub(crate) fn renew(&self, index: u32) {
+        let (word, bit) = self.worn_bit(index);
+        if word.load(Ordering::Acquire) & bit != 0 {
+            word.fetch_and(!bit, Ordering::AcqRel);
+        }
+    }
+
+    fn is_worn(&self, index: u32) -> bool {
+        let (word, bit) = self.worn_bit(index);
+        word.load(Ordering::Acquire) & bit != 0
+    }
+
+    fn worn_bit(&self, index: u32) -> (&AtomicU64, u64) {
+        (&self.shared.worn[(index / 64) as usize], 1 << (index % 64))
+    }
+
+    fn spare_list(&self) -> MutexGuard<'_, Spares> {
         self.shared.spares.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -198,7 +152,7 @@ pub(crate) struct Bound {
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        self.buffers.spare_list().clear();
+        *self.buffers.spare_list() = Spares::default();
         self.buffers.shared.port.store(false, Ordering::Release);
     }
 }
@@ -247,7 +201,7 @@ impl Buf {
         if range.start > range.end || range.end > size {
             return Err(Error::Range { start: range.start, end: range.end, size });
         }
-        Ok(Packet { buf: self, range })
+        Ok(Packet::new(self, range))
     }
 
     pub(crate) fn home(&self) -> &Buffers {
@@ -258,6 +212,11 @@ impl Buf {
         self.lease.take().expect("a live Buf has its lease")
     }
 
+    /// For `Blank`, whose buffer nobody else reads.
+    pub(crate) fn fill(&mut self, at: usize, bytes: &[u8]) {
+        self.lease.as_mut().expect("a live Buf has its lease").fill(at, bytes);
+    }
+
     fn lease(&self) -> &Lease {
         self.lease.as_ref().expect("a live Buf has its lease")
     }
@@ -266,7 +225,9 @@ impl Buf {
 impl Drop for Buf {
     fn drop(&mut self) {
         if let Some(lease) = self.lease.take() {
-            self.home.spare_list().push(lease);
+            let worn = self.home.is_worn(lease.index());
+            let mut spares = self.home.spare_list();
+            if worn { spares.worn.push(lease) } else { spares.clean.push(lease) }
         }
     }
 }
@@ -279,6 +240,11 @@ pub struct Packet {
 }
 
 impl Packet {
+    /// A range that lies in the buffer.
+    pub(crate) fn new(buf: Buf, range: Range<usize>) -> Self {
+        Self { buf, range }
+    }
+
     /// The payload.
     pub fn bytes(&self) -> &[u8] {
         &self.buf.bytes()[self.range.clone()]
@@ -341,6 +307,22 @@ mod tests {
         let reversed = buf(5).packet(9..8);
         assert!(reversed.is_err());
         assert_eq!(buffers.spares(), 2, "refused buffers are spares again");
+    }
+
+    #[test]
+    fn what_the_stack_may_send_is_no_blank() {
+        let buffers = buffers();
+        let buf = |index| buffers.adopt(buffers.area().lease(index).unwrap());
+        buffers.wear(3);
+        drop((buf(3), buf(4)));
+        assert_eq!(buffers.spares(), 2);
+        let blank = buffers.blank().unwrap();
+        assert!(buffers.blank().is_none());
+        assert_eq!(blank.packet().index(), BufIndex(4));
+        assert_eq!(buffers.spare().unwrap().index(), BufIndex(3), "swapped before clean ones");
+        buffers.renew(3);
+        drop(buffers.spare());
+        assert!(buffers.blank().is_some());
     }
 
     #[test]

@@ -1,15 +1,19 @@
 //! Device: the seam between ports and whoever moves packets.
 //!
-//! Two implementors: [`KernelDevice`], a descriptor of `/dev/paste`, and [`Loopback`], the
-//! kernel's half of the ring protocol played in this process, for tests.
+//! Three implementors: [`KernelDevice`], a descriptor of `/dev/paste`; [`SocketDevice`], the same
+//! over ordinary sockets, for systems without the module; and [`Loopback`], for tests. The last
+//! two play the kernel's half of the ring protocol in this process.
 
+mod books;
 mod kernel;
 mod loopback;
+mod sockets;
 
 use std::{fmt::Debug, os::fd::BorrowedFd, sync::Arc, time::Duration};
 
 pub use kernel::KernelDevice;
-pub use loopback::Loopback;
+pub use loopback::{Loopback, Sent};
+pub use sockets::SocketDevice;
 
 use crate::{
     error::Result,
@@ -42,21 +46,57 @@ pub trait Device: Debug + Send {
     /// `Refused` with the errno.
     fn register_socket(&mut self, socket: BorrowedFd<'_>) -> Result<()>;
 
+    /// The `socket` is an ordinary one again; what waited for a slot can be read from it.
+    ///
+    /// # Errors
+    /// `Refused` with the errno.
+    fn unregister_socket(&mut self, socket: BorrowedFd<'_>) -> Result<()>;
+
     /// Takes the slots before `head` back and publishes new ones up to `tail`.
     ///
     /// # Errors
     /// `Ring` or `Refused` if the user's half broke the ring protocol.
     fn rxsync(&mut self) -> Result<()>;
 
+    /// Sends what the TX slots before `head` hold, as much as the sockets take.
+    ///
+    /// # Errors
+    /// As `rxsync`.
+    fn txsync(&mut self) -> Result<()>;
+
     /// Like `rxsync`, but waits until a slot is there, one of `others` can be read, or the
     /// timeout passed. `None` waits for ever.
     ///
     /// # Errors
-    /// As `rxsync`.
+    /// As `rxsync`. What TX slots hold is sent, too.
     fn poll(&mut self, others: &[BorrowedFd<'_>], timeout: Option<Duration>) -> Result<Ready>;
 
-    /// The descriptor, if there is one, for a poll loop of the program's own.
-    fn fd(&self) -> Option<BorrowedFd<'_>>;
+    /// Waits until a TX slot is free or the timeout passed; true: one is free.
+    ///
+    /// # Errors
+    /// As `txsync`.
+    fn wait_tx(&mut self, timeout: Option<Duration>) -> Result<bool>;
+
+    /// The descriptor for a poll loop of the program's own: readable when a sync would bring
+    /// something.
+    fn fd(&self) -> BorrowedFd<'_>;
+
+    /// What the device is, in words for people.
+    fn describe(&self) -> String;
+
+    /// What this side of the device has copied. A kernel counts its copies itself.
+    fn copies(&self) -> Copies {
+        Copies::default()
+    }
+}
+
+/// Bytes of payload that this process copied on their way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Copies {
+    /// Into the slots' buffers.
+    pub received: u64,
+    /// Out of the slots' buffers, or between two of them.
+    pub sent: u64,
 }
 
 /// What a port asks its device for.
@@ -68,6 +108,10 @@ pub struct Wanted<'a> {
     pub(crate) area: &'a Arc<Area>,
     /// Slots of an RX ring; 0: as many as the device likes.
     pub(crate) slots: u32,
+    /// Slots of a TX ring; 0: as many as the device likes.
+    pub(crate) tx_slots: u32,
+    /// Resets and failed sends are to be told.
+    pub(crate) events: bool,
     /// Extra buffers; fewer may be granted.
     pub(crate) extra: u32,
     /// Bit `i` set: a persistent structure owns buffer `i`.

@@ -51,6 +51,13 @@ pub enum Error {
         /// Which rule, with the values seen.
         reason: String,
     },
+    /// Every TX slot holds something that was not sent yet; `txsync`, and if that does not help
+    /// `wait_tx`.
+    #[error("all TX slots are in use")]
+    TxFull,
+    /// A copy was needed and no spare was there to take it.
+    #[error("no spare buffer to copy into")]
+    NoSpare,
     /// There is no pool: the file is absent or empty, or page 0 holds only zeros.
     #[error("{path} holds no pool")]
     NoPool {
@@ -125,8 +132,8 @@ pub enum Error {
         /// The bound.
         most: usize,
     },
-    /// A packet of another pool. Nothing was written.
-    #[error("a packet of another pool cannot enter this log")]
+    /// A packet of another pool. Nothing was written or sent.
+    #[error("a packet of another pool")]
     OtherPool,
     /// The log lost data that had been durable, or names what cannot be. See docs/log-format.md.
     #[error("corrupt log at entry {position}: {reason}")]

@@ -51,6 +51,7 @@
 #![deny(unsafe_code)]
 
 pub mod abi;
+mod blank;
 mod buf;
 mod device;
 mod error;
@@ -66,15 +67,22 @@ mod ring;
 mod slot;
 #[expect(unsafe_code, reason = "the ioctls of /dev/paste")]
 mod sys;
+mod tx;
 
+pub use blank::Blank;
 pub use buf::{Buf, BufIndex, BufSet, BufSize, Buffers, Packet, RegionOffset};
-pub use device::{Device, Granted, KernelDevice, Loopback, Ready, Wanted};
+pub use device::{
+    Copies, Device, Granted, KernelDevice, Loopback, Ready, Sent, SocketDevice, Wanted,
+};
 pub use error::{Error, Result};
-pub use log::{Appended, Batch, Epoch, Log, MOST_IN_BATCH, Record, Records, Rejected, Sequence};
+pub use log::{
+    Appended, Batch, Epoch, Log, MOST_IN_BATCH, Record, Records, Rejected, Sequence, Stored,
+};
 pub use pmem::region::Granularity;
 pub use pool::{
     Pool, PoolSpec,
     superblock::{Geometry, PoolId},
 };
 pub use port::{Port, PortSpec, RxView};
-pub use slot::{ConnFd, Slot};
+pub use slot::{ConnFd, Event, Slot};
+pub use tx::{FURTHEST_START, TxView, Unsent};

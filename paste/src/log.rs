@@ -17,6 +17,8 @@ mod tests;
 pub use append::{Appended, Batch, Rejected};
 pub use entry::{Epoch, Sequence};
 
+use std::ops::Range;
+
 use crate::{
     buf::{BufIndex, Buffers, RegionOffset},
     error::{Error, Result},
@@ -73,6 +75,13 @@ impl Log {
     /// All records, oldest first.
     pub fn records(&self) -> Records<'_> {
         Records { log: self, next: 0 }
+    }
+
+    /// The record that begins with entry `sequence`, if there is one.
+    pub fn record(&self, sequence: Sequence) -> Option<Record<'_>> {
+        let at = usize::try_from(sequence.0.checked_sub(self.header.base.0)?).ok()?;
+        let begins = at == 0 || !self.parts.get(at - 1)?.entry.more;
+        begins.then(|| Records { log: self, next: at }.next()).flatten()
     }
 
     /// Number of records.
@@ -187,6 +196,12 @@ impl<'a> Record<'a> {
             .map(|part| buffers.location(BufIndex(part.entry.buffer), part.entry.range().start))
     }
 
+    /// Its packets' payloads, to be sent from where they lie.
+    pub fn stored(&self) -> impl Iterator<Item = Stored<'a>> + use<'a> {
+        let home = self.log.buffers();
+        self.parts.iter().map(move |part| Stored { lease: &part.lease, home, entry: &part.entry })
+    }
+
     /// Bytes of payload.
     pub fn len(&self) -> usize {
         self.parts.iter().map(|part| usize::from(part.entry.len)).sum()
@@ -202,5 +217,48 @@ impl<'a> Record<'a> {
         let mut bytes = Vec::with_capacity(self.len());
         self.parts().for_each(|part| bytes.extend_from_slice(part));
         bytes
+    }
+}
+
+/// One packet of a record, lent by the log that owns it: what a port can send without moving it.
+///
+/// The log owns the buffer until [`Log::reset`]. The network stack may send it again later than
+/// that; until it has let go, nobody can write into it (see [`Buffers::blank`]).
+///
+/// ```compile_fail,E0502
+/// fn reset_while_lent(log: &mut paste_net::Log) -> usize {
+///     let part = log.records().next().unwrap().stored().next().unwrap();
+///     log.reset().unwrap();
+///     part.bytes().len()
+/// }
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Stored<'a> {
+    lease: &'a Lease,
+    home: &'a Buffers,
+    entry: &'a Entry,
+}
+
+impl<'a> Stored<'a> {
+    /// The payload.
+    pub fn bytes(&self) -> &'a [u8] {
+        &self.lease.bytes()[self.entry.range()]
+    }
+
+    /// Where the payload starts in the pool's file or device.
+    pub fn location(&self) -> RegionOffset {
+        self.home.location(BufIndex(self.lease.index()), self.entry.range().start)
+    }
+
+    pub(crate) fn index(&self) -> u32 {
+        self.lease.index()
+    }
+
+    pub(crate) fn range(&self) -> Range<usize> {
+        self.entry.range()
+    }
+
+    pub(crate) fn home(&self) -> &'a Buffers {
+        self.home
     }
 }

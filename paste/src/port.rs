@@ -1,21 +1,25 @@
-//! Port: a device bound to the buffers of a pool, and the views of what it received.
+//! Port: a device bound to the buffers of a pool, and the views of what it received and sends.
 //!
 //! ```text
 //!   poll / rxsync -> rx() -> next() -> Slot: read in place, or swap a spare in and keep it
 //!        ^                                                     |
 //!        +---------------- head, published by the view's drop -+
-//! ```
 //!
-//! Sending is not here: programs answer through their ordinary sockets.
+//!   tx() -> send(conn, packet), send_stored(conn, part) -> drop publishes head -> txsync / poll
+//! ```
 
-use std::{os::fd::BorrowedFd, time::Duration};
+use std::{
+    os::fd::{AsFd, BorrowedFd},
+    time::Duration,
+};
 
 use crate::{
     buf::{Bound, BufIndex, BufSet, Buffers},
-    device::{Device, Granted, Ready, Wanted},
+    device::{Copies, Device, Granted, Ready, Wanted},
     error::{Error, Result},
     ring::{PortRings, Ring},
     slot::{ConnFd, Content, Slot},
+    tx::{TxRing, TxView},
 };
 
 /// Description of a port before it exists.
@@ -24,7 +28,9 @@ pub struct PortSpec {
     name: String,
     buffers: Buffers,
     slots: u32,
+    tx_slots: u32,
     extra: u32,
+    events: bool,
     reserve: Option<BufSet>,
 }
 
@@ -32,13 +38,27 @@ impl PortSpec {
     /// A port `name` (e.g. `pst:0`) over `buffers`, with no extra buffers.
     pub fn new(name: impl Into<String>, buffers: &Buffers) -> Self {
         let buffers = buffers.clone();
-        Self { name: name.into(), buffers, slots: 0, extra: 0, reserve: None }
+        let (slots, tx_slots, extra) = (0, 0, 0);
+        Self { name: name.into(), buffers, slots, tx_slots, extra, events: false, reserve: None }
     }
 
     /// Slots of an RX ring; 0 (the default): as the kernel likes.
     #[must_use]
     pub fn slots(self, slots: u32) -> Self {
         Self { slots, ..self }
+    }
+
+    /// Slots of a TX ring; 0 (the default): as the kernel likes.
+    #[must_use]
+    pub fn tx_slots(self, tx_slots: u32) -> Self {
+        Self { tx_slots, ..self }
+    }
+
+    /// Resets and failed sends are told as [`Event`](crate::Event)s, too, not ends of streams
+    /// alone.
+    #[must_use]
+    pub fn events(self) -> Self {
+        Self { events: true, ..self }
     }
 
     /// Extra buffers to ask for: the spares with which packets are kept. Fewer may be granted.
@@ -60,8 +80,11 @@ impl PortSpec {
 pub struct Port {
     // Dropped in this order: the device first, then the hold on the buffers.
     device: Box<dyn Device>,
-    rings: Vec<Ring>,
+    rx: Vec<Ring>,
+    tx: Vec<TxRing>,
     extra: u32,
+    /// Bytes that `TxView` copied.
+    copied: u64,
     buffers: Buffers,
     _bound: Bound,
 }
@@ -80,6 +103,8 @@ impl Port {
             name: &spec.name,
             area: buffers.area(),
             slots: spec.slots,
+            tx_slots: spec.tx_slots,
+            events: spec.events,
             extra: spec.extra,
             reserve: held.words(),
         })?;
@@ -87,7 +112,8 @@ impl Port {
         let rings = PortRings::read(&granted.rings, granted.netmap_if, size)?;
         take_extra(&buffers, &granted, rings.extra_head)?;
         let (device, extra) = (Box::new(device), granted.extra);
-        Ok(Self { device, rings: rings.rx, extra, buffers, _bound: bound })
+        let tx = rings.tx.into_iter().map(TxRing::new).collect();
+        Ok(Self { device, rx: rings.rx, tx, extra, copied: 0, buffers, _bound: bound })
     }
 
     /// Ties the NIC `nic` to the port: what it receives for registered sockets comes here.
@@ -107,7 +133,8 @@ impl Port {
     }
 
     /// From now on the payload of the connected TCP `socket` appears in slots. What was received
-    /// before, too. The registration ends when the socket is closed.
+    /// before, too. The registration ends with `unregister`, or when the socket is closed; over
+    /// ordinary sockets only `unregister` ends it.
     ///
     /// # Errors
     /// `Refused` with the errno.
@@ -116,7 +143,16 @@ impl Port {
         Ok(ConnFd::of(socket))
     }
 
-    /// Exchanges ring state with the kernel, without waiting.
+    /// The `socket` is an ordinary one again. What TX slots hold for it and was not sent yet is
+    /// dropped; slots that came for it before are still to be read.
+    ///
+    /// # Errors
+    /// `Refused` with the errno.
+    pub fn unregister(&mut self, socket: BorrowedFd<'_>) -> Result<()> {
+        self.device.unregister_socket(socket)
+    }
+
+    /// Exchanges the state of RX rings with the kernel, without waiting.
     ///
     /// # Errors
     /// `Ring`, `Io` or `Refused` if the kernel found our half of the protocol broken.
@@ -124,8 +160,25 @@ impl Port {
         self.device.rxsync()
     }
 
+    /// Sends what was put into TX slots, as much as the sockets take now; the rest goes when they
+    /// take it, without another call.
+    ///
+    /// # Errors
+    /// As `rxsync`.
+    pub fn txsync(&mut self) -> Result<()> {
+        self.device.txsync()
+    }
+
+    /// Waits until a TX slot is free or the timeout passed; true: one is free.
+    ///
+    /// # Errors
+    /// As `rxsync`.
+    pub fn wait_tx(&mut self, timeout: Option<Duration>) -> Result<bool> {
+        self.device.wait_tx(timeout)
+    }
+
     /// Waits for slots, for one of `others` (a listening socket, a signal descriptor) or for the
-    /// timeout; `None` waits for ever.
+    /// timeout; `None` waits for ever. Sends what is in TX slots.
     ///
     /// # Errors
     /// As `rxsync`.
@@ -138,13 +191,38 @@ impl Port {
     /// # Errors
     /// `Ring` if head or tail are no slots.
     pub fn rx(&mut self) -> Result<RxView<'_>> {
-        self.rings.iter_mut().try_for_each(Ring::refresh)?;
-        Ok(RxView { rings: &mut self.rings, buffers: &self.buffers })
+        Ok(self.both()?.0)
     }
 
-    /// The device's descriptor, for a poll loop of the program's own.
-    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.device.fd()
+    /// The free TX slots.
+    ///
+    /// # Errors
+    /// As `rx`.
+    pub fn tx(&mut self) -> Result<TxView<'_>> {
+        Ok(self.both()?.1)
+    }
+
+    /// Both views at once: what came in can be sent on while looking at it.
+    ///
+    /// # Errors
+    /// As `rx`.
+    pub fn both(&mut self) -> Result<(RxView<'_>, TxView<'_>)> {
+        self.rx.iter_mut().try_for_each(Ring::refresh)?;
+        self.tx.iter_mut().try_for_each(|tx| tx.ring().refresh())?;
+        let Self { rx, tx, copied, buffers, .. } = self;
+        Ok((RxView { rings: rx, buffers }, TxView { rings: tx, buffers, copied }))
+    }
+
+    /// What the port's device is, in words for people.
+    pub fn describe(&self) -> String {
+        self.device.describe()
+    }
+
+    /// Bytes of payload that this process copied for the port. What the kernel copied, and why,
+    /// its counters say.
+    pub fn copies(&self) -> Copies {
+        let copies = self.device.copies();
+        Copies { sent: copies.sent + self.copied, ..copies }
     }
 
     /// Extra buffers that were granted.
@@ -154,7 +232,14 @@ impl Port {
 
     /// Slots of all RX rings together.
     pub fn slots(&self) -> u32 {
-        self.rings.iter().map(Ring::slots).sum()
+        self.rx.iter().map(Ring::slots).sum()
+    }
+}
+
+/// Readable when a sync would bring something: for a poll loop of the program's own.
+impl AsFd for Port {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.device.fd()
     }
 }
 
@@ -169,6 +254,7 @@ fn take_extra(buffers: &Buffers, granted: &Granted, head: u32) -> Result<()> {
         let lendable = (index >= BufIndex::FIRST).then_some(index);
         let lease = lendable.and_then(|index| buffers.area().lease(index)).ok_or_else(wrong)?;
         index = lease.link();
+        buffers.renew(lease.index());
         drop(buffers.adopt(lease));
     }
     if index == 0 {
@@ -202,6 +288,7 @@ impl RxView<'_> {
         let content = content.map_err(wrong)?;
         let held = || wrong(format!("buffer {} is held by this program", content.index));
         let lease = area.lease(content.index).ok_or_else(held)?;
+        self.buffers.renew(content.index);
         ring.advance();
         Ok(Some(Slot { ring, position, lease, home: self.buffers, content }))
     }

@@ -12,6 +12,10 @@ use crate::{
     map::Words,
 };
 
+/// Values of `netmap_ring.dir`.
+const TX: u32 = 0;
+const RX: u32 = 1;
+
 /// netmap's bounds; more would be a sign of a broken kernel.
 const MOST_RINGS: u32 = 256;
 const MOST_SLOTS: u32 = 1 << 16;
@@ -20,6 +24,7 @@ const MOST_SLOTS: u32 = 1 << 16;
 #[derive(Debug)]
 pub(crate) struct PortRings {
     pub(crate) rx: Vec<Ring>,
+    pub(crate) tx: Vec<Ring>,
     /// The first extra buffer, 0: none.
     pub(crate) extra_head: u32,
 }
@@ -40,21 +45,22 @@ impl PortRings {
         if [tx, host_tx, rx].iter().any(|count| *count > MOST_RINGS) || rx == 0 {
             return Err(broken(format!("{tx} TX, {host_tx} host TX and {rx} RX rings")));
         }
-        let first = tx + host_tx;
-        let ring = |number: u32| {
+        let ring = |number: u32, dir| {
             let offsets = at + offset_of!(NetmapIf, ring_ofs);
             let entry = offsets + number as usize * size_of::<i64>();
             let word = words.word64(entry).ok_or_else(|| broken("netmap_if is cut off".into()))?;
             let offset = word.load(Ordering::Acquire).cast_signed();
             let start = isize::try_from(offset).ok().and_then(|by| at.checked_add_signed(by));
-            Ring::read(words, start, buf_size)
+            Ring::read(words, start, dir, buf_size)
         };
-        let rx = (first..first + rx).map(ring).collect::<Result<_>>()?;
-        Ok(Self { rx, extra_head: field(offset_of!(NetmapIf, ni_bufs_head))? })
+        let first = tx + host_tx;
+        let rx = (first..first + rx).map(|number| ring(number, RX)).collect::<Result<_>>()?;
+        let tx = (0..tx).map(|number| ring(number, TX)).collect::<Result<_>>()?;
+        Ok(Self { rx, tx, extra_head: field(offset_of!(NetmapIf, ni_bufs_head))? })
     }
 }
 
-/// An RX ring.
+/// A ring of either direction.
 #[derive(Debug)]
 pub(crate) struct Ring {
     words: Words,
@@ -67,7 +73,7 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    fn read(words: &Words, start: Option<usize>, buf_size: usize) -> Result<Self> {
+    fn read(words: &Words, start: Option<usize>, wanted: u32, buf_size: usize) -> Result<Self> {
         let at = start.filter(|at| at.is_multiple_of(8));
         let at = at.ok_or_else(|| broken("a ring outside its memory".into()))?;
         let field = |offset| load(words, at.checked_add(offset), "a ring");
@@ -76,7 +82,8 @@ impl Ring {
         let dir = field(offset_of!(NetmapRing, ringid))? >> 16;
         let bytes = size_of::<NetmapRing>() + slots as usize * size_of::<NetmapSlot>();
         let fits = at.checked_add(bytes).is_some_and(|end| end <= words.len());
-        if !(2..=MOST_SLOTS).contains(&slots) || !fits || dir != 1 || size as usize != buf_size {
+        if !(2..=MOST_SLOTS).contains(&slots) || !fits || dir != wanted || size as usize != buf_size
+        {
             let reason = format!("a ring of {slots} slots, direction {dir}, buffers of {size}");
             return Err(broken(reason));
         }
@@ -126,6 +133,14 @@ impl Ring {
         let flags = u64::from(abi::NS_BUF_CHANGED) << 48;
         let word = self.words.word64(self.slot(position)).expect("checked by `read`");
         word.store(u64::from(index) | flags, Ordering::Release);
+    }
+
+    /// Writes both words of the slot at `position`.
+    pub(crate) fn fill(&self, position: u32, [first, ptr]: [u64; 2]) {
+        let at = self.slot(position);
+        let word = |offset| self.words.word64(at + offset).expect("checked by `read`");
+        word(offset_of!(NetmapSlot, ptr)).store(ptr, Ordering::Release);
+        word(0).store(first, Ordering::Release);
     }
 
     /// Gives the slots before the next one back to the kernel, at its next sync.

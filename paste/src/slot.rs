@@ -35,6 +35,36 @@ pub(crate) struct Content {
     pub(crate) fd: ConnFd,
     /// The payload's bytes in the buffer.
     pub(crate) payload: Range<usize>,
+    /// What a slot without payload says.
+    pub(crate) event: Option<Event>,
+}
+
+/// What happened to a connection, told by a slot without payload.
+///
+/// A port that was not opened with events is told of the end only, once, a reset included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// The peer ended its stream; one may still send.
+    End,
+    /// The connection is dead, with this errno (`ECONNRESET`, `ETIMEDOUT` ...).
+    Reset(i32),
+    /// What was in TX slots and not yet sent never will be, with this errno (`ENOTCONN`: no
+    /// registered socket has the number).
+    SendFailed(i32),
+}
+
+impl Event {
+    /// Decodes flags and `ptr` of a slot without payload; the code 0 is the published PASTE's.
+    fn decode([word, ptr]: [u64; 2]) -> Option<Self> {
+        let code = (word >> 48 >> abi::PST_EVENT_SHIFT) & u64::from(abi::PST_EVENT_MASK);
+        let errno = low32(ptr >> abi::PST_ERRNO_SHIFT & abi::PST_ERRNO_MASK).cast_signed();
+        match u16::try_from(code).expect("masked") {
+            0 | abi::PST_EVENT_END => Some(Self::End),
+            abi::PST_EVENT_RESET => Some(Self::Reset(errno)),
+            abi::PST_EVENT_SEND_FAILED => Some(Self::SendFailed(errno)),
+            _ => None,
+        }
+    }
 }
 
 impl Content {
@@ -59,7 +89,11 @@ impl Content {
             ));
         }
         let fd = ConnFd(field(abi::PST_FD_SHIFT, abi::PST_FD_MASK).cast_signed());
-        Ok(Self { index, fd, payload: offset + headers..offset + len })
+        let event = if len == headers { Event::decode([word, ptr]) } else { None };
+        if len == headers && event.is_none() {
+            return Err(format!("buffer {index}: an event with flags {:#x}", word >> 48));
+        }
+        Ok(Self { index, fd, payload: offset + headers..offset + len, event })
     }
 }
 
@@ -115,9 +149,14 @@ impl Slot<'_> {
         &self.lease.bytes()[self.content.payload.clone()]
     }
 
-    /// The peer ended its stream; nothing follows on this connection.
+    /// What a slot without payload says; `None` if there is payload.
+    pub fn event(&self) -> Option<Event> {
+        self.content.event
+    }
+
+    /// The peer's stream is over, in order or not: no payload follows on this connection.
     pub fn is_end_of_stream(&self) -> bool {
-        self.content.payload.is_empty()
+        matches!(self.content.event, Some(Event::End | Event::Reset(_)))
     }
 
     /// Where the payload starts in the pool's file or device.
@@ -158,16 +197,35 @@ mod tests {
     use super::*;
 
     fn words(index: u64, len: u64, offset: u64, fd: u64, headers: u64) -> [u64; 2] {
-        [index | len << 32 | 0xffff << 48, offset | fd << 8 | headers << 40 | 0x3fff << 50]
+        [index | len << 32 | 0x80ff << 48, offset | fd << 8 | headers << 40]
+    }
+
+    fn event(code: u64, errno: u64) -> std::result::Result<Option<Event>, String> {
+        let [word, ptr] = words(2, 66, 0, 4, 66);
+        let content = Content::decode([word | code << 56, ptr | errno << 50], 8, 2048);
+        content.map(|content| content.event)
     }
 
     #[test]
     fn the_fields_are_where_the_header_says() {
         let content = Content::decode(words(7, 166, 56, 12, 66), 8, 2048).unwrap();
-        assert_eq!(content, Content { index: 7, fd: ConnFd(12), payload: 122..222 });
+        let payload = 122..222;
+        assert_eq!(content, Content { index: 7, fd: ConnFd(12), payload, event: None });
         let end = Content::decode(words(2, 66, 0, 0x7fff_ffff, 66), 8, 2048).unwrap();
         assert!(end.payload.is_empty());
         assert_eq!(end.fd.raw(), i32::MAX);
+    }
+
+    #[test]
+    fn slots_without_payload_tell_events() {
+        assert_eq!(event(0, 0), Ok(Some(Event::End)));
+        assert_eq!(event(1, 0), Ok(Some(Event::End)));
+        assert_eq!(event(2, 104), Ok(Some(Event::Reset(104))));
+        assert_eq!(event(3, 0x3fff), Ok(Some(Event::SendFailed(0x3fff))));
+        assert!(event(4, 0).is_err() && event(0x7f, 0).is_err());
+        let [word, ptr] = words(2, 67, 0, 4, 66);
+        let content = Content::decode([word | 0x7f << 56, ptr], 8, 2048).unwrap();
+        assert_eq!(content.event, None, "payload says more than flags");
     }
 
     #[test]

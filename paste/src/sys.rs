@@ -20,10 +20,11 @@ use crate::{
 };
 
 mod raw {
-    //! The numbers are those of `abi::{NIOCCTRL, NIOCRXSYNC}`; a test compares them.
+    //! The numbers are those of `abi::{NIOCCTRL, NIOCTXSYNC, NIOCRXSYNC}`; a test compares them.
     use crate::abi::NmreqHeader;
 
     nix::ioctl_readwrite!(nioc_ctrl, b'i', 151, NmreqHeader);
+    nix::ioctl_none!(nioc_txsync, b'i', 148);
     nix::ioctl_none!(nioc_rxsync, b'i', 149);
 }
 
@@ -91,14 +92,22 @@ pub(crate) fn rxsync(device: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until one of `fds` has something to read (or an error, or was hung up), with one flag
-/// for each; all false after `timeout`. `None` waits for ever.
+/// Lets the kernel exchange TX ring state.
+pub(crate) fn txsync(device: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: as for `rxsync`; what the kernel takes from slots nobody writes to (`Blank`).
+    unsafe { raw::nioc_txsync(device.as_raw_fd()) }?;
+    Ok(())
+}
+
+/// Waits until one of `fds` is ready for `wanted` (or has an error, or was hung up), with flags
+/// for each; none after `timeout`. `None` waits for ever.
 pub(crate) fn poll(
     fds: &[BorrowedFd<'_>],
+    wanted: PollFlags,
     timeout: Option<Duration>,
 ) -> io::Result<Vec<PollFlags>> {
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    let mut polls: Vec<_> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
+    let mut polls: Vec<_> = fds.iter().map(|fd| PollFd::new(*fd, wanted)).collect();
     loop {
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         match nix::poll::poll(&mut polls, milliseconds(left)) {
@@ -179,6 +188,7 @@ mod tests {
     fn the_macros_make_the_numbers_of_the_header() {
         let size = size_of::<NmreqHeader>();
         assert_eq!(nix::request_code_readwrite!(b'i', 151, size), u64::from(abi::NIOCCTRL));
+        assert_eq!(nix::request_code_none!(b'i', 148), u64::from(abi::NIOCTXSYNC));
         assert_eq!(nix::request_code_none!(b'i', 149), u64::from(abi::NIOCRXSYNC));
     }
 
@@ -213,7 +223,7 @@ mod tests {
         let request = (abi::NETMAP_REQ_PST_FD_REG, "register socket");
         let error = simple(file.as_fd(), request, ("pst:0", "4".into()), &mut body).unwrap_err();
         assert!(matches!(error, Error::Refused { request: "register socket", .. }));
-        assert!(rxsync(file.as_fd()).is_err());
+        assert!(rxsync(file.as_fd()).is_err() && txsync(file.as_fd()).is_err());
     }
 
     #[test]
@@ -221,9 +231,10 @@ mod tests {
         let (quiet, _keep) = io::pipe().unwrap();
         let (ready, mut writer) = io::pipe().unwrap();
         writer.write_all(b"x").unwrap();
-        let flags = poll(&[quiet.as_fd(), ready.as_fd()], None).unwrap();
+        let flags = poll(&[quiet.as_fd(), ready.as_fd()], PollFlags::POLLIN, None).unwrap();
         assert_eq!(flags, [PollFlags::empty(), PollFlags::POLLIN]);
-        let flags = poll(&[quiet.as_fd()], Some(Duration::from_millis(1))).unwrap();
+        let flags =
+            poll(&[quiet.as_fd()], PollFlags::POLLIN, Some(Duration::from_millis(1))).unwrap();
         assert_eq!(flags, [PollFlags::empty()]);
     }
 }

@@ -65,6 +65,8 @@ impl Device for KernelDevice {
             body: NmreqRegister {
                 nr_mode: abi::NR_REG_ALL_NIC,
                 nr_rx_slots: wanted.slots,
+                nr_tx_slots: wanted.tx_slots,
+                nr_flags: if wanted.events { abi::PASTE_NR_EVENTS } else { 0 },
                 nr_extra_bufs: wanted.extra,
                 ..NmreqRegister::default()
             },
@@ -97,35 +99,64 @@ impl Device for KernelDevice {
     }
 
     fn register_socket(&mut self, socket: BorrowedFd<'_>) -> Result<()> {
-        let number = socket.as_raw_fd();
-        let fd = u32::try_from(number).expect("a borrowed descriptor is not negative");
-        let mut body = NmreqPstFd { fd, pad: 0 };
-        let request = (abi::NETMAP_REQ_PST_FD_REG, "register socket");
-        let names = (self.port.as_str(), number.to_string());
-        sys::simple(self.file.as_fd(), request, names, &mut body)
+        self.socket_request((abi::NETMAP_REQ_PST_FD_REG, "register socket"), socket)
+    }
+
+    fn unregister_socket(&mut self, socket: BorrowedFd<'_>) -> Result<()> {
+        self.socket_request((abi::PASTE_REQ_FD_UNREG, "unregister socket"), socket)
     }
 
     fn rxsync(&mut self) -> Result<()> {
         sys::rxsync(self.file.as_fd()).map_err(Error::io("rxsync", &self.port))
     }
 
+    fn txsync(&mut self) -> Result<()> {
+        sys::txsync(self.file.as_fd()).map_err(Error::io("txsync", &self.port))
+    }
+
     fn poll(&mut self, others: &[BorrowedFd<'_>], timeout: Option<Duration>) -> Result<Ready> {
         let mut fds = vec![self.file.as_fd()];
         fds.extend_from_slice(others);
-        let flags = sys::poll(&fds, timeout).map_err(Error::io("poll", &self.port))?;
-        if flags[0].intersects(PollFlags::POLLERR | PollFlags::POLLNVAL) {
-            return Err(Error::Ring { reason: format!("poll of {} met POLLERR", self.port) });
-        }
+        let flags =
+            sys::poll(&fds, PollFlags::POLLIN, timeout).map_err(Error::io("poll", &self.port))?;
+        self.no_error(flags[0])?;
         let ready: Vec<_> = flags.iter().map(|flags| !flags.is_empty()).collect();
         Ok(Ready { port: ready[0], others: ready[1..].to_vec() })
     }
 
-    fn fd(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.file.as_fd())
+    fn wait_tx(&mut self, timeout: Option<Duration>) -> Result<bool> {
+        let fds = [self.file.as_fd()];
+        let flags = sys::poll(&fds, PollFlags::POLLOUT, timeout);
+        let flags = flags.map_err(Error::io("poll", &self.port))?[0];
+        self.no_error(flags)?;
+        Ok(flags.contains(PollFlags::POLLOUT))
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
+    fn describe(&self) -> String {
+        "the kernel extension: payload stays where the NIC put it".into()
     }
 }
 
 impl KernelDevice {
+    fn socket_request(&self, request: (u16, &'static str), socket: BorrowedFd<'_>) -> Result<()> {
+        let number = socket.as_raw_fd();
+        let fd = u32::try_from(number).expect("a borrowed descriptor is not negative");
+        let mut body = NmreqPstFd { fd, pad: 0 };
+        let names = (self.port.as_str(), number.to_string());
+        sys::simple(self.file.as_fd(), request, names, &mut body)
+    }
+
+    fn no_error(&self, flags: PollFlags) -> Result<()> {
+        if flags.intersects(PollFlags::POLLERR | PollFlags::POLLNVAL) {
+            return Err(Error::Ring { reason: format!("poll of {} met POLLERR", self.port) });
+        }
+        Ok(())
+    }
+
     fn map_rings(&self, size: u64) -> Result<Words> {
         let len = usize::try_from(size).ok().filter(|len| *len != 0 && len.is_multiple_of(PAGE));
         let Some(len) = len else {

@@ -1,34 +1,55 @@
 //! Loopback: the kernel's half of a `pst:` port, played in this process for tests.
 //!
-//! A test keeps a clone and injects payload; a port drives the other clone as it would drive
-//! the kernel. The loopback keeps the kernel's books of who owns which buffer and refuses, with
-//! a sentence, what the kernel would answer with `EINVAL` or worse. It knows no threads: a
-//! `poll` with nothing to deliver ends at once.
-
-mod books;
+//! A test keeps a clone, injects payload and looks at what was sent; a port drives the other
+//! clone as it would drive the kernel. It knows no threads: a `poll` with nothing to deliver ends
+//! at once.
 
 use std::{
     collections::{HashSet, VecDeque},
-    io,
-    os::fd::{AsRawFd, BorrowedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use nix::errno::Errno;
+use nix::{
+    errno::Errno,
+    poll::PollFlags,
+    sys::eventfd::{EfdFlags, EventFd},
+};
 
-use self::books::{Books, Segment};
-use super::{Device, Granted, Ready, Wanted};
+use super::{
+    Device, Granted, Ready, Wanted,
+    books::{Books, Segment, Take, refused},
+};
 use crate::{
     abi,
+    buf::{BufIndex, RegionOffset},
     error::{Error, Result},
+    slot::{ConnFd, Event},
     sys,
 };
+
+/// What a loopback's socket took from a TX slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    /// The connection.
+    pub conn: ConnFd,
+    /// The payload.
+    pub bytes: Vec<u8>,
+    /// The buffer that it lay in.
+    pub index: BufIndex,
+    /// Where it lay in the pool's file or device.
+    pub location: RegionOffset,
+    /// The program owns the buffer as before.
+    pub kept: bool,
+}
 
 /// A port without a kernel. Clones are the same port.
 #[derive(Debug, Clone)]
 pub struct Loopback {
     state: Arc<Mutex<State>>,
+    /// Readable while something waits for a sync.
+    bell: Arc<EventFd>,
 }
 
 #[derive(Debug)]
@@ -37,7 +58,12 @@ struct State {
     books: Option<Books>,
     nic: Option<String>,
     sockets: HashSet<i32>,
+    /// Sockets that take nothing.
+    full: HashSet<i32>,
     waiting: VecDeque<Segment>,
+    sent: Vec<Sent>,
+    /// Where buffer 0 lies in the pool's file or device, and the size of buffers.
+    buffers: (usize, usize),
 }
 
 impl Default for Loopback {
@@ -56,27 +82,60 @@ impl Loopback {
     }
 
     /// A device that speaks another API version.
+    ///
+    /// # Panics
+    /// If the system has no event descriptor left.
     pub fn with_version(version: u32) -> Self {
-        let (sockets, waiting) = (HashSet::new(), VecDeque::new());
-        let state = State { version, books: None, nic: None, sockets, waiting };
-        Self { state: Arc::new(Mutex::new(state)) }
+        let state = State {
+            version,
+            books: None,
+            nic: None,
+            sockets: HashSet::new(),
+            full: HashSet::new(),
+            waiting: VecDeque::new(),
+            sent: Vec::new(),
+            buffers: (0, 0),
+        };
+        let bell = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC);
+        let bell = bell.expect("an event descriptor");
+        Self { state: Arc::new(Mutex::new(state)), bell: Arc::new(bell) }
     }
 
     /// Payload arrives for the socket `fd`, after `headers` bytes of headers (at most 1023).
     /// Nobody sees it before the next sync. False: the socket is not registered or no NIC is
     /// attached, so the payload would go the ordinary way.
     pub fn inject(&self, fd: i32, payload: &[u8], headers: u16) -> bool {
-        self.receive(Segment { fd, offset: 0, headers, payload: payload.to_vec() })
+        self.receive(Segment { headers, ..Segment::payload(fd, payload.to_vec()) })
     }
 
     /// As `inject`, with the netmap offset `offset` before the headers.
     pub fn inject_at(&self, fd: i32, payload: &[u8], offset: u8, headers: u16) -> bool {
-        self.receive(Segment { fd, offset, headers, payload: payload.to_vec() })
+        self.receive(Segment { offset, headers, ..Segment::payload(fd, payload.to_vec()) })
     }
 
     /// The peer of socket `fd` ends its stream.
     pub fn end_stream(&self, fd: i32) -> bool {
-        self.receive(Segment { fd, offset: 0, headers: 66, payload: Vec::new() })
+        self.receive(Segment::event(fd, Event::End))
+    }
+
+    /// The connection of socket `fd` dies with this errno.
+    pub fn reset(&self, fd: i32, errno: i32) -> bool {
+        self.receive(Segment::event(fd, Event::Reset(errno)))
+    }
+
+    /// From now on socket `fd` takes nothing, or takes again what is sent.
+    pub fn set_full(&self, fd: i32, full: bool) {
+        let mut state = self.lock();
+        if full {
+            state.full.insert(fd)
+        } else {
+            state.full.remove(&fd)
+        };
+    }
+
+    /// What sockets have taken since the last call.
+    pub fn sent(&self) -> Vec<Sent> {
+        std::mem::take(&mut self.lock().sent)
     }
 
     /// Overwrites a 32-bit word of ring memory, as a broken kernel would.
@@ -93,7 +152,7 @@ impl Loopback {
         self.lock().books.as_ref().map_or(0, Books::ring_bytes)
     }
 
-    /// Buffers that the user side holds: extra and reserved ones.
+    /// Buffers that the user side holds, beside those in its slots: extra and reserved ones.
     pub fn user_buffers(&self) -> usize {
         self.lock().books.as_ref().map_or(0, Books::user_buffers)
     }
@@ -103,6 +162,8 @@ impl Loopback {
         let taken = state.nic.is_some() && state.sockets.contains(&segment.fd);
         if taken {
             state.waiting.push_back(segment);
+            // Fails only when the bell rings already.
+            let _ = self.bell.write(1);
         }
         taken
     }
@@ -130,6 +191,7 @@ impl Device for Loopback {
         }
         let (books, granted) = Books::open(wanted, Self::SLOTS)?;
         state.books = Some(books);
+        state.buffers = (wanted.area.offset(0), wanted.area.size());
         Ok(granted)
     }
 
@@ -162,28 +224,78 @@ impl Device for Loopback {
         Ok(())
     }
 
+    fn unregister_socket(&mut self, socket: BorrowedFd<'_>) -> Result<()> {
+        let fd = socket.as_raw_fd();
+        let mut state = self.lock();
+        state.bound("unregister socket", &fd.to_string())?;
+        if !state.sockets.remove(&fd) {
+            return Err(refused("unregister socket", &fd.to_string(), Errno::ENOENT));
+        }
+        state.waiting.retain(|segment| segment.fd != fd);
+        Ok(())
+    }
+
     fn rxsync(&mut self) -> Result<()> {
         let mut state = self.lock();
         let state = &mut *state;
         let books = state.books.as_mut().ok_or_else(|| refused("rxsync", "", Errno::ENXIO))?;
         books.take_back()?;
-        books.deliver(&mut state.waiting)
+        books.deliver(&mut state.waiting)?;
+        if state.waiting.is_empty() {
+            // Fails only when the bell is silent already.
+            let _ = self.bell.read();
+        }
+        Ok(())
+    }
+
+    fn txsync(&mut self) -> Result<()> {
+        let mut state = self.lock();
+        let State { books, sockets, full, waiting, sent, buffers, .. } = &mut *state;
+        let books = books.as_mut().ok_or_else(|| refused("txsync", "", Errno::ENXIO))?;
+        let ask = |fd, _| match (sockets.contains(&fd), full.contains(&fd)) {
+            (false, _) => Take::Never,
+            (true, true) => Take::Wait,
+            (true, false) => Take::Now,
+        };
+        for out in books.accept(ask)? {
+            if out.refused {
+                let event = Event::SendFailed(Errno::ENOTCONN as i32);
+                waiting.push_back(Segment::event(out.fd, event));
+                continue;
+            }
+            let at = buffers.0 + out.index as usize * buffers.1 + out.start;
+            sent.push(Sent {
+                conn: ConnFd(out.fd),
+                bytes: out.bytes,
+                index: BufIndex(out.index),
+                location: RegionOffset(at as u64),
+                kept: out.kept,
+            });
+        }
+        Ok(())
     }
 
     fn poll(&mut self, others: &[BorrowedFd<'_>], timeout: Option<Duration>) -> Result<Ready> {
+        self.txsync()?;
         self.rxsync()?;
         let port = self.lock().books.as_ref().is_some_and(Books::has_slots);
         // Nothing arrives at the port while we wait, so only others can end a wait.
         let timeout = if port || others.is_empty() { Some(Duration::ZERO) } else { timeout };
-        let flags = sys::poll(others, timeout).map_err(Error::io("poll", "other descriptors"))?;
+        let flags = sys::poll(others, PollFlags::POLLIN, timeout);
+        let flags = flags.map_err(Error::io("poll", "other descriptors"))?;
         Ok(Ready { port, others: flags.iter().map(|flags| !flags.is_empty()).collect() })
     }
 
-    fn fd(&self) -> Option<BorrowedFd<'_>> {
-        None
+    fn wait_tx(&mut self, _timeout: Option<Duration>) -> Result<bool> {
+        self.txsync()?;
+        Ok(self.lock().books.as_ref().is_some_and(Books::has_tx_slots))
     }
-}
 
-fn refused(request: &'static str, what: &str, errno: Errno) -> Error {
-    Error::Refused { request, what: what.into(), option: None, source: io::Error::from(errno) }
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.bell.as_fd()
+    }
+
+    fn describe(&self) -> String {
+        "a loopback without a network".into()
+    }
 }

@@ -66,6 +66,17 @@ impl Area {
         (before & bit == 0).then(|| Lease { area: Arc::clone(self), index, kept: false })
     }
 
+    /// A copy of bytes of a buffer that somebody else may hold, e.g. what a log keeps while it is
+    /// sent; `None` if they do not exist. Read atomically: whoever holds it may read, too.
+    pub(crate) fn copy(&self, index: u32, range: Range<usize>) -> Option<Vec<u8>> {
+        if index >= self.count || range.start > range.end || range.end > self.size {
+            return None;
+        }
+        let start = self.offset(index);
+        let bytes = start + range.start..start + range.end;
+        Some(bytes.map(|at| self.mapping.byte(at).load(Ordering::Acquire)).collect())
+    }
+
     fn bit(&self, index: u32) -> (&AtomicU64, u64) {
         let word = (index / 64) as usize;
         (&self.leased[word], 1 << (index % 64))
@@ -167,6 +178,8 @@ mod tests {
         lease.fill(PAGE - 2, b"abc");
         assert_eq!(&lease.bytes()[PAGE - 2..], b"ab");
         assert_eq!(area.lease(4).unwrap().bytes()[0], 0);
+        assert_eq!(area.copy(3, PAGE - 2..PAGE).unwrap(), b"ab");
+        assert!(area.copy(3, PAGE - 2..PAGE + 1).is_none() && area.copy(79, 0..1).is_none());
         lease.fill(0, &7u32.to_ne_bytes());
         assert_eq!(lease.link(), 7);
     }

@@ -1,0 +1,227 @@
+//! TX: the view of a port's free TX slots, and what moves through them.
+//!
+//! ```text
+//!   Packet --send-->  slot  --the slot's buffer--> a spare        (the packet's buffer has moved)
+//!   Stored --send_stored--> slot, marked NS_PST_KEEP              (the log owns it as before)
+//! ```
+//!
+//! A slot always has a buffer. What the slot had is ours when we put another one in; a slot that
+//! comes back with a buffer that the log kept has none to give.
+
+use std::{fmt, io::Write, ops::Range};
+
+use crate::{
+    abi,
+    buf::{BufIndex, Buffers, Packet},
+    error::{Error, Result},
+    log::Stored,
+    map::Lease,
+    ring::Ring,
+    slot::ConnFd,
+};
+
+/// Payload that starts at or before this byte of its buffer can be named by a slot.
+pub const FURTHEST_START: usize = 255 + 1023;
+const _: () = assert!(FURTHEST_START as u64 == abi::PST_OFFSET_MASK + abi::PST_DOFF_MASK);
+
+/// A TX ring and what we put into its slots last.
+#[derive(Debug)]
+pub(crate) struct TxRing {
+    ring: Ring,
+    last: Vec<Last>,
+}
+
+/// What a slot was filled with when it was filled last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Last {
+    Nothing,
+    /// A buffer that moved in.
+    Moved(u32),
+    /// A buffer that somebody here still owns.
+    Kept(u32),
+}
+
+impl TxRing {
+    pub(crate) fn new(ring: Ring) -> Self {
+        let last = vec![Last::Nothing; ring.slots() as usize];
+        Self { ring, last }
+    }
+
+    pub(crate) fn ring(&mut self) -> &mut Ring {
+        &mut self.ring
+    }
+
+    /// The buffer that the next slot has to give; `None` if it names one of ours.
+    fn reclaim(&self, buffers: &Buffers) -> Result<Option<Lease>> {
+        let (position, [word, _]) = self.ring.peek();
+        let index = u32::try_from(word & 0xffff_ffff).expect("masked");
+        let wrong = |what: &str| {
+            let reason = format!("TX slot {position}: buffer {index} {what}");
+            Error::Ring { reason }
+        };
+        let last = self.last[position as usize];
+        if last == Last::Kept(index) {
+            return Ok(None);
+        }
+        if index < BufIndex::FIRST || index >= buffers.count() {
+            return Err(wrong("does not exist"));
+        }
+        let lease = buffers.area().lease(index);
+        let lease = lease.ok_or_else(|| wrong("is held by this program"))?;
+        if last != Last::Moved(index) {
+            // Another one than we put in: the kernel took it from its free ones.
+            buffers.renew(index);
+        }
+        Ok(Some(lease))
+    }
+
+    fn fill(&mut self, words: [u64; 2], last: Last) {
+        let (position, _) = self.ring.peek();
+        self.ring.fill(position, words);
+        self.last[position as usize] = last;
+        self.ring.advance();
+    }
+}
+
+/// A packet that did not enter a slot.
+#[derive(Debug)]
+pub struct Unsent {
+    /// Why.
+    pub error: Error,
+    /// The packet, as it was.
+    pub packet: Packet,
+}
+
+impl fmt::Display for Unsent {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "send {} bytes of buffer {}", self.packet.bytes().len(), self.packet.index())
+    }
+}
+
+impl std::error::Error for Unsent {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+/// The TX slots that can be filled now. Dropped: the kernel may take the filled ones, at its next
+/// sync.
+#[derive(Debug)]
+pub struct TxView<'a> {
+    pub(crate) rings: &'a mut [TxRing],
+    pub(crate) buffers: &'a Buffers,
+    pub(crate) copied: &'a mut u64,
+}
+
+impl TxView<'_> {
+    /// Slots that can still be filled.
+    pub fn room(&self) -> usize {
+        self.rings.iter().map(|tx| tx.ring.left() as usize).sum()
+    }
+
+    /// Sends the packet on the registered connection `conn`, after all that was sent on it
+    /// before. Its buffer moves into a slot and is the kernel's; the slot's is a spare.
+    ///
+    /// Payload that starts after [`FURTHEST_START`] is copied.
+    ///
+    /// # Errors
+    /// The packet comes back with `TxFull`, `NoSpare`, `OtherPool`, or `Ring` if the slot does
+    /// not name a buffer that can be taken out of it.
+    pub fn send(&mut self, conn: ConnFd, packet: Packet) -> std::result::Result<(), Unsent> {
+        let range = packet.range();
+        if range.is_empty() {
+            return Ok(());
+        }
+        if range.start > FURTHEST_START {
+            let copied = self.send_copy(conn, packet.bytes());
+            return copied.map_err(|error| Unsent { error, packet });
+        }
+        match self.take_slot(packet.home()) {
+            Err(error) => Err(Unsent { error, packet }),
+            Ok(ring) => {
+                let lease = packet.into_buf().into_lease();
+                let index = lease.index();
+                // From here on the slot names it, and the kernel owns it once head has passed.
+                drop(lease);
+                ring.fill(encode(index, conn, &range, 0), Last::Moved(index));
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends a stored packet on the registered connection `conn` from where it lies. The log goes
+    /// on owning it.
+    ///
+    /// Payload that starts after [`FURTHEST_START`] is copied.
+    ///
+    /// # Errors
+    /// `TxFull`, `NoSpare`, `OtherPool`, `Ring`, as for `send`.
+    pub fn send_stored(&mut self, conn: ConnFd, part: Stored<'_>) -> Result<()> {
+        let (range, index) = (part.range(), part.index());
+        if range.is_empty() {
+            return Ok(());
+        }
+        if range.start > FURTHEST_START {
+            return self.send_copy(conn, part.bytes());
+        }
+        let buffers = self.buffers;
+        let ring = self.take_slot(part.home())?;
+        buffers.wear(index);
+        ring.fill(encode(index, conn, &range, abi::NS_PST_KEEP), Last::Kept(index));
+        Ok(())
+    }
+
+    /// A ring with a free slot whose own buffer has become a spare.
+    fn take_slot(&mut self, home: &Buffers) -> Result<&mut TxRing> {
+        if !self.buffers.same(home) {
+            return Err(Error::OtherPool);
+        }
+        let ring = self.rings.iter_mut().find(|tx| tx.ring.left() != 0).ok_or(Error::TxFull)?;
+        if let Some(lease) = ring.reclaim(self.buffers)? {
+            drop(self.buffers.adopt(lease));
+        }
+        Ok(ring)
+    }
+
+    fn send_copy(&mut self, conn: ConnFd, bytes: &[u8]) -> Result<()> {
+        let mut blank = self.buffers.blank().ok_or(Error::NoSpare)?;
+        blank.write_all(bytes).expect("a payload is no longer than a buffer");
+        self.send(conn, blank.packet()).map_err(|unsent| unsent.error)?;
+        *self.copied += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+impl Drop for TxView<'_> {
+    fn drop(&mut self) {
+        self.rings.iter().for_each(|tx| tx.ring.publish());
+    }
+}
+
+/// The two words of a slot (the `PST_*` encoding of `paste_abi.h`).
+fn encode(index: u32, conn: ConnFd, range: &Range<usize>, flags: u16) -> [u64; 2] {
+    // As much as fits says where the payload starts, the rest is netmap's offset.
+    let headers = (range.start as u64).min(abi::PST_DOFF_MASK);
+    let offset = range.start as u64 - headers;
+    let len = headers + range.len() as u64;
+    let fd = u64::from(conn.raw().cast_unsigned());
+    let ptr = offset | fd << abi::PST_FD_SHIFT | headers << abi::PST_DOFF_SHIFT;
+    [u64::from(index) | len << 32 | u64::from(flags) << 48, ptr]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::slot::Content;
+
+    #[test]
+    fn what_is_encoded_can_be_decoded() {
+        for range in [0..1, 66..1514, 1023..2048, 1024..1025, FURTHEST_START..2048] {
+            let words = encode(7, ConnFd(i32::MAX), &range, abi::NS_PST_KEEP);
+            let content = Content::decode(words, 8, 2048).unwrap();
+            assert_eq!((content.index, content.fd), (7, ConnFd(i32::MAX)));
+            assert_eq!(content.payload, range);
+            assert_eq!(words[0] >> 48, u64::from(abi::NS_PST_KEEP));
+        }
+    }
+}
