@@ -260,6 +260,18 @@ impl Packet {
         self.buf.home.location(self.index(), self.range.start)
     }
 
+    /// The part `range` of the payload.
+    ///
+    /// # Errors
+    /// `Range` if the payload is shorter; the buffer is then a spare again.
+    pub fn part(self, range: Range<usize>) -> Result<Self> {
+        let (start, size) = (self.range.start, self.range.len());
+        if range.start > range.end || range.end > size {
+            return Err(Error::Range { start: range.start, end: range.end, size });
+        }
+        Ok(Self { range: start + range.start..start + range.end, ..self })
+    }
+
     /// The buffer without the range.
     pub fn into_buf(self) -> Buf {
         self.buf
@@ -302,6 +314,9 @@ mod tests {
         let packet = buf(3).packet(66..PAGE).unwrap();
         assert_eq!(packet.bytes().len(), PAGE - 66);
         assert_eq!(packet.location(), RegionOffset((4 * PAGE + 66) as u64));
+        let packet = packet.part(1..3).unwrap();
+        assert_eq!(packet.location(), RegionOffset((4 * PAGE + 67) as u64));
+        assert!(packet.part(1..3).is_err(), "it has two bytes");
         assert!(matches!(buf(4).packet(66..PAGE + 1), Err(Error::Range { .. })));
         #[expect(clippy::reversed_empty_ranges, reason = "what a careless caller may compute")]
         let reversed = buf(5).packet(9..8);

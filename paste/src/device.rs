@@ -68,14 +68,13 @@ pub trait Device: Debug + Send {
     /// timeout passed. `None` waits for ever.
     ///
     /// # Errors
-    /// As `rxsync`. What TX slots hold is sent, too.
-    fn poll(&mut self, others: &[BorrowedFd<'_>], timeout: Option<Duration>) -> Result<Ready>;
-
-    /// Waits until a TX slot is free or the timeout passed; true: one is free.
-    ///
-    /// # Errors
-    /// As `txsync`.
-    fn wait_tx(&mut self, timeout: Option<Duration>) -> Result<bool>;
+    /// As `rxsync`. What TX slots hold is sent, too; with `tx` a free TX slot ends the wait.
+    fn poll(
+        &mut self,
+        others: &[BorrowedFd<'_>],
+        tx: bool,
+        timeout: Option<Duration>,
+    ) -> Result<Ready>;
 
     /// The descriptor for a poll loop of the program's own: readable when a sync would bring
     /// something.
@@ -133,6 +132,7 @@ pub struct Granted {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ready {
     pub(crate) port: bool,
+    pub(crate) tx: bool,
     pub(crate) others: Vec<bool>,
 }
 
@@ -142,6 +142,11 @@ impl Ready {
         self.port
     }
 
+    /// A TX slot is free, if that was waited for.
+    pub fn tx(&self) -> bool {
+        self.tx
+    }
+
     /// The descriptor `others[index]` can be read, was hung up, or has an error.
     pub fn other(&self, index: usize) -> bool {
         self.others.get(index).copied().unwrap_or(false)
@@ -149,6 +154,6 @@ impl Ready {
 
     /// Nothing happened before the timeout.
     pub fn timed_out(&self) -> bool {
-        !self.port && !self.others.contains(&true)
+        !self.port && !self.tx && !self.others.contains(&true)
     }
 }

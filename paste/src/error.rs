@@ -51,8 +51,7 @@ pub enum Error {
         /// Which rule, with the values seen.
         reason: String,
     },
-    /// Every TX slot holds something that was not sent yet; `txsync`, and if that does not help
-    /// `wait_tx`.
+    /// Every TX slot holds something that was not sent yet: `txsync`, or wait with `poll_both`.
     #[error("all TX slots are in use")]
     TxFull,
     /// A copy was needed and no spare was there to take it.

@@ -169,21 +169,25 @@ impl Port {
         self.device.txsync()
     }
 
-    /// Waits until a TX slot is free or the timeout passed; true: one is free.
-    ///
-    /// # Errors
-    /// As `rxsync`.
-    pub fn wait_tx(&mut self, timeout: Option<Duration>) -> Result<bool> {
-        self.device.wait_tx(timeout)
-    }
-
     /// Waits for slots, for one of `others` (a listening socket, a signal descriptor) or for the
     /// timeout; `None` waits for ever. Sends what is in TX slots.
     ///
     /// # Errors
     /// As `rxsync`.
     pub fn poll(&mut self, others: &[BorrowedFd<'_>], timeout: Option<Duration>) -> Result<Ready> {
-        self.device.poll(others, timeout)
+        self.device.poll(others, false, timeout)
+    }
+
+    /// As `poll`, but a free TX slot ends the wait, too: for programs that have more to send.
+    ///
+    /// # Errors
+    /// As `rxsync`.
+    pub fn poll_both(
+        &mut self,
+        others: &[BorrowedFd<'_>],
+        timeout: Option<Duration>,
+    ) -> Result<Ready> {
+        self.device.poll(others, true, timeout)
     }
 
     /// What the last sync brought.

@@ -115,6 +115,12 @@ impl Ring {
         (self.tail + self.slots - self.next) % self.slots
     }
 
+    /// The position after the window's end. In a TX ring it holds what the kernel sends next: the
+    /// slot at `tail` itself was sent.
+    pub(crate) fn after_tail(&self) -> u32 {
+        (self.tail + 1) % self.slots
+    }
+
     /// The next slot's position and its two words; they mean something if a slot is left.
     pub(crate) fn peek(&self) -> (u32, [u64; 2]) {
         let at = self.slot(self.next);

@@ -99,15 +99,14 @@ pub(crate) fn txsync(device: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until one of `fds` is ready for `wanted` (or has an error, or was hung up), with flags
-/// for each; none after `timeout`. `None` waits for ever.
+/// Waits until one of `fds` is ready as wanted (or has an error, or was hung up), with flags for
+/// each; none after `timeout`. `None` waits for ever.
 pub(crate) fn poll(
-    fds: &[BorrowedFd<'_>],
-    wanted: PollFlags,
+    fds: &[(BorrowedFd<'_>, PollFlags)],
     timeout: Option<Duration>,
 ) -> io::Result<Vec<PollFlags>> {
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    let mut polls: Vec<_> = fds.iter().map(|fd| PollFd::new(*fd, wanted)).collect();
+    let mut polls: Vec<_> = fds.iter().map(|(fd, wanted)| PollFd::new(*fd, *wanted)).collect();
     loop {
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         match nix::poll::poll(&mut polls, milliseconds(left)) {
@@ -231,10 +230,11 @@ mod tests {
         let (quiet, _keep) = io::pipe().unwrap();
         let (ready, mut writer) = io::pipe().unwrap();
         writer.write_all(b"x").unwrap();
-        let flags = poll(&[quiet.as_fd(), ready.as_fd()], PollFlags::POLLIN, None).unwrap();
+        let quiet = (quiet.as_fd(), PollFlags::POLLIN);
+        let ready = (ready.as_fd(), PollFlags::POLLIN);
+        let flags = poll(&[quiet, ready], None).unwrap();
         assert_eq!(flags, [PollFlags::empty(), PollFlags::POLLIN]);
-        let flags =
-            poll(&[quiet.as_fd()], PollFlags::POLLIN, Some(Duration::from_millis(1))).unwrap();
+        let flags = poll(&[quiet], Some(Duration::from_millis(1))).unwrap();
         assert_eq!(flags, [PollFlags::empty()]);
     }
 }

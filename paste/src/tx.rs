@@ -29,6 +29,8 @@ const _: () = assert!(FURTHEST_START as u64 == abi::PST_OFFSET_MASK + abi::PST_D
 pub(crate) struct TxRing {
     ring: Ring,
     last: Vec<Last>,
+    /// The connection that a slot was filled for last.
+    conns: Vec<ConnFd>,
 }
 
 /// What a slot was filled with when it was filled last.
@@ -43,8 +45,8 @@ enum Last {
 
 impl TxRing {
     pub(crate) fn new(ring: Ring) -> Self {
-        let last = vec![Last::Nothing; ring.slots() as usize];
-        Self { ring, last }
+        let slots = ring.slots() as usize;
+        Self { ring, last: vec![Last::Nothing; slots], conns: vec![ConnFd(-1); slots] }
     }
 
     pub(crate) fn ring(&mut self) -> &mut Ring {
@@ -75,10 +77,11 @@ impl TxRing {
         Ok(Some(lease))
     }
 
-    fn fill(&mut self, words: [u64; 2], last: Last) {
+    fn fill(&mut self, conn: ConnFd, words: [u64; 2], last: Last) {
         let (position, _) = self.ring.peek();
         self.ring.fill(position, words);
         self.last[position as usize] = last;
+        self.conns[position as usize] = conn;
         self.ring.advance();
     }
 }
@@ -95,6 +98,13 @@ pub struct Unsent {
 impl fmt::Display for Unsent {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "send {} bytes of buffer {}", self.packet.bytes().len(), self.packet.index())
+    }
+}
+
+impl From<Unsent> for Error {
+    /// The packet's buffer is a spare again.
+    fn from(unsent: Unsent) -> Self {
+        unsent.error
     }
 }
 
@@ -117,6 +127,13 @@ impl TxView<'_> {
     /// Slots that can still be filled.
     pub fn room(&self) -> usize {
         self.rings.iter().map(|tx| tx.ring.left() as usize).sum()
+    }
+
+    /// The connection that the oldest slot waits for; `None` if none waits. A peer that reads
+    /// nothing can hold every slot: close its connection.
+    pub fn oldest(&self) -> Option<ConnFd> {
+        let waits = self.rings.iter().find(|tx| tx.ring.left() < tx.ring.slots() - 1)?;
+        Some(waits.conns[waits.ring.after_tail() as usize])
     }
 
     /// Sends the packet on the registered connection `conn`, after all that was sent on it
@@ -143,7 +160,7 @@ impl TxView<'_> {
                 let index = lease.index();
                 // From here on the slot names it, and the kernel owns it once head has passed.
                 drop(lease);
-                ring.fill(encode(index, conn, &range, 0), Last::Moved(index));
+                ring.fill(conn, encode(index, conn, &range, 0), Last::Moved(index));
                 Ok(())
             }
         }
@@ -167,7 +184,7 @@ impl TxView<'_> {
         let buffers = self.buffers;
         let ring = self.take_slot(part.home())?;
         buffers.wear(index);
-        ring.fill(encode(index, conn, &range, abi::NS_PST_KEEP), Last::Kept(index));
+        ring.fill(conn, encode(index, conn, &range, abi::NS_PST_KEEP), Last::Kept(index));
         Ok(())
     }
 
@@ -186,7 +203,7 @@ impl TxView<'_> {
     fn send_copy(&mut self, conn: ConnFd, bytes: &[u8]) -> Result<()> {
         let mut blank = self.buffers.blank().ok_or(Error::NoSpare)?;
         blank.write_all(bytes).expect("a payload is no longer than a buffer");
-        self.send(conn, blank.packet()).map_err(|unsent| unsent.error)?;
+        self.send(conn, blank.packet())?;
         *self.copied += bytes.len() as u64;
         Ok(())
     }

@@ -103,7 +103,7 @@ fn a_peer_that_does_not_read_holds_back_its_slots_only() {
     let mut rig = Rig::new();
     let conn = paste_net::ConnFd::of(&rig.server);
     let mut sent = 0;
-    while rig.port.wait_tx(Some(Duration::from_millis(20))).unwrap() {
+    while rig.port.poll_both(&[], Some(Duration::from_millis(20))).unwrap().tx() {
         let mut blank = rig.log.buffers().blank().unwrap();
         blank.write_all(&[7; 2048]).unwrap();
         rig.port.tx().unwrap().send(conn, blank.packet()).unwrap();

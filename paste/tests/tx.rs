@@ -224,12 +224,14 @@ fn a_full_socket_holds_back_its_own_slots() {
     let sent: Vec<_> = rig.device.sent().iter().map(|sent| sent.bytes[0]).collect();
     assert_eq!(sent, [1, 3, 5]);
     assert_eq!(rig.port.tx().unwrap().room(), 0);
-    assert!(!rig.port.wait_tx(None).unwrap());
+    assert!(!rig.port.poll_both(&[], None).unwrap().tx());
+    assert_eq!(rig.port.tx().unwrap().oldest(), Some(conn));
     let packet = rig.blank(b"no slot").packet();
     let unsent = rig.port.tx().unwrap().send(quick, packet).unwrap_err();
     assert!(matches!(unsent.error, Error::TxFull));
     rig.device.set_full(conn.raw(), false);
-    assert!(rig.port.wait_tx(None).unwrap());
+    assert!(rig.port.poll_both(&[], None).unwrap().tx());
+    assert_eq!(rig.port.tx().unwrap().oldest(), None);
     let sent: Vec<_> = rig.device.sent().iter().map(|sent| sent.bytes[0]).collect();
     assert_eq!(sent, [0, 2, 4, 6]);
     assert_eq!(rig.port.tx().unwrap().room(), SLOTS as usize - 1);
@@ -325,8 +327,7 @@ fn scribbled_tx_rings_are_errors_not_panics() {
             let conn = rig.conn();
             let result = match packet {
                 Some(packet) if number % 2 == 0 => {
-                    let send = |mut tx| tx.send(conn, packet).map_err(|unsent| unsent.error);
-                    rig.port.tx().and_then(send)
+                    rig.port.tx().and_then(|mut tx| Ok(tx.send(conn, packet)?))
                 }
                 _ => rig.send_stored(),
             };

@@ -114,22 +114,24 @@ impl Device for KernelDevice {
         sys::txsync(self.file.as_fd()).map_err(Error::io("txsync", &self.port))
     }
 
-    fn poll(&mut self, others: &[BorrowedFd<'_>], timeout: Option<Duration>) -> Result<Ready> {
-        let mut fds = vec![self.file.as_fd()];
-        fds.extend_from_slice(others);
-        let flags =
-            sys::poll(&fds, PollFlags::POLLIN, timeout).map_err(Error::io("poll", &self.port))?;
-        self.no_error(flags[0])?;
-        let ready: Vec<_> = flags.iter().map(|flags| !flags.is_empty()).collect();
-        Ok(Ready { port: ready[0], others: ready[1..].to_vec() })
-    }
-
-    fn wait_tx(&mut self, timeout: Option<Duration>) -> Result<bool> {
-        let fds = [self.file.as_fd()];
-        let flags = sys::poll(&fds, PollFlags::POLLOUT, timeout);
-        let flags = flags.map_err(Error::io("poll", &self.port))?[0];
-        self.no_error(flags)?;
-        Ok(flags.contains(PollFlags::POLLOUT))
+    fn poll(
+        &mut self,
+        others: &[BorrowedFd<'_>],
+        tx: bool,
+        timeout: Option<Duration>,
+    ) -> Result<Ready> {
+        let wanted = if tx { PollFlags::POLLIN | PollFlags::POLLOUT } else { PollFlags::POLLIN };
+        let mut fds = vec![(self.file.as_fd(), wanted)];
+        fds.extend(others.iter().map(|fd| (*fd, PollFlags::POLLIN)));
+        let flags = sys::poll(&fds, timeout).map_err(Error::io("poll", &self.port))?;
+        if flags[0].intersects(PollFlags::POLLERR | PollFlags::POLLNVAL) {
+            return Err(Error::Ring { reason: format!("poll of {} met POLLERR", self.port) });
+        }
+        Ok(Ready {
+            port: flags[0].contains(PollFlags::POLLIN),
+            tx: flags[0].contains(PollFlags::POLLOUT),
+            others: flags[1..].iter().map(|flags| !flags.is_empty()).collect(),
+        })
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
@@ -148,13 +150,6 @@ impl KernelDevice {
         let mut body = NmreqPstFd { fd, pad: 0 };
         let names = (self.port.as_str(), number.to_string());
         sys::simple(self.file.as_fd(), request, names, &mut body)
-    }
-
-    fn no_error(&self, flags: PollFlags) -> Result<()> {
-        if flags.intersects(PollFlags::POLLERR | PollFlags::POLLNVAL) {
-            return Err(Error::Ring { reason: format!("poll of {} met POLLERR", self.port) });
-        }
-        Ok(())
     }
 
     fn map_rings(&self, size: u64) -> Result<Words> {

@@ -275,20 +275,21 @@ impl Device for Loopback {
         Ok(())
     }
 
-    fn poll(&mut self, others: &[BorrowedFd<'_>], timeout: Option<Duration>) -> Result<Ready> {
+    fn poll(
+        &mut self,
+        others: &[BorrowedFd<'_>],
+        tx: bool,
+        timeout: Option<Duration>,
+    ) -> Result<Ready> {
         self.txsync()?;
         self.rxsync()?;
         let port = self.lock().books.as_ref().is_some_and(Books::has_slots);
+        let tx = tx && self.lock().books.as_ref().is_some_and(Books::has_tx_slots);
         // Nothing arrives at the port while we wait, so only others can end a wait.
-        let timeout = if port || others.is_empty() { Some(Duration::ZERO) } else { timeout };
-        let flags = sys::poll(others, PollFlags::POLLIN, timeout);
-        let flags = flags.map_err(Error::io("poll", "other descriptors"))?;
-        Ok(Ready { port, others: flags.iter().map(|flags| !flags.is_empty()).collect() })
-    }
-
-    fn wait_tx(&mut self, _timeout: Option<Duration>) -> Result<bool> {
-        self.txsync()?;
-        Ok(self.lock().books.as_ref().is_some_and(Books::has_tx_slots))
+        let timeout = if port || tx || others.is_empty() { Some(Duration::ZERO) } else { timeout };
+        let fds: Vec<_> = others.iter().map(|fd| (*fd, PollFlags::POLLIN)).collect();
+        let flags = sys::poll(&fds, timeout).map_err(Error::io("poll", "other descriptors"))?;
+        Ok(Ready { port, tx, others: flags.iter().map(|flags| !flags.is_empty()).collect() })
     }
 
     fn fd(&self) -> BorrowedFd<'_> {

@@ -205,12 +205,6 @@ impl SocketDevice {
         Ok(true)
     }
 
-    /// Sockets that have not yet given the system all that they took.
-    fn full(&self) -> impl Iterator<Item = i32> {
-        let full = self.conns.iter().filter(|(_, conn)| !conn.pending.is_empty());
-        full.map(|(fd, _)| *fd)
-    }
-
     fn flush(&mut self, fd: i32) -> Result<()> {
         let Some(conn) = self.conns.get_mut(&fd) else { return Ok(()) };
         if let Err(errno) = conn.flush() {
@@ -321,39 +315,28 @@ impl Device for SocketDevice {
         touched.into_iter().try_for_each(|fd| self.flush(fd))
     }
 
-    fn poll(&mut self, others: &[BorrowedFd<'_>], timeout: Option<Duration>) -> Result<Ready> {
+    fn poll(
+        &mut self,
+        others: &[BorrowedFd<'_>],
+        tx: bool,
+        timeout: Option<Duration>,
+    ) -> Result<Ready> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
             self.txsync()?;
             self.rxsync()?;
-            let port = self.books("poll")?.has_slots();
+            let books = self.books("poll")?;
+            let (port, tx) = (books.has_slots(), tx && books.has_tx_slots());
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-            let wait = if port { Some(Duration::ZERO) } else { left };
-            let mut fds = vec![self.epoll.0.as_fd()];
-            fds.extend_from_slice(others);
-            let flags = sys::poll(&fds, PollFlags::POLLIN, wait);
-            let flags = flags.map_err(Error::io("poll", "sockets"))?;
+            let wait = if port || tx { Some(Duration::ZERO) } else { left };
+            let mut fds = vec![(self.epoll.0.as_fd(), PollFlags::POLLIN)];
+            fds.extend(others.iter().map(|fd| (*fd, PollFlags::POLLIN)));
+            let flags = sys::poll(&fds, wait).map_err(Error::io("poll", "sockets"))?;
             let others: Vec<_> = flags[1..].iter().map(|flags| !flags.is_empty()).collect();
             let late = left.is_some_and(|left| left.is_zero());
-            if port || late || others.contains(&true) {
-                return Ok(Ready { port, others });
+            if port || tx || late || others.contains(&true) {
+                return Ok(Ready { port, tx, others });
             }
-        }
-    }
-
-    fn wait_tx(&mut self, timeout: Option<Duration>) -> Result<bool> {
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        loop {
-            self.txsync()?;
-            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-            let free = self.books("wait for")?.has_tx_slots();
-            if free || left.is_some_and(|left| left.is_zero()) {
-                return Ok(free);
-            }
-            let full: Vec<i32> = self.full().collect();
-            let fds: Vec<_> = self.full().map(|fd| self.conns[&fd].socket.as_fd()).collect();
-            sys::poll(&fds, PollFlags::POLLOUT, left).map_err(Error::io("poll", "sockets"))?;
-            full.into_iter().try_for_each(|fd| self.flush(fd))?;
         }
     }
 
