@@ -22,6 +22,8 @@ pub struct Programs {
     pub agent: PathBuf,
     /// The guest half of the cases.
     pub cases: PathBuf,
+    /// The library's example of a whole program.
+    pub http: PathBuf,
 }
 
 /// Builds the guest programs of the project at `root`, or finds them built.
@@ -32,7 +34,8 @@ pub(crate) fn build(cargo: &Path, root: &Path) -> anyhow::Result<Programs> {
     let folder = root.join("target/guest");
     Program::new(cargo)
         .args(["build", "--quiet", "--release", "--locked", "--target", TARGET])
-        .args(["-p", "agent", "-p", "e2e-guest", "--target-dir"])
+        .args(["-p", "agent", "-p", "e2e-guest", "-p", "paste-net", "--bins", "--example", "http"])
+        .arg("--target-dir")
         .arg(&folder)
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
         .cwd(root)
@@ -40,7 +43,8 @@ pub(crate) fn build(cargo: &Path, root: &Path) -> anyhow::Result<Programs> {
         .run_ok()
         .context("build the guest programs")?;
     let built = folder.join(TARGET).join("release");
-    Ok(Programs { agent: built.join("agent"), cases: built.join("e2e-guest") })
+    let (agent, cases) = (built.join("agent"), built.join("e2e-guest"));
+    Ok(Programs { agent, cases, http: built.join("examples/http") })
 }
 
 /// Builds the programs that try the kernel module's device; the folder that they are in.

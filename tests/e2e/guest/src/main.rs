@@ -5,10 +5,13 @@
 
 #![forbid(unsafe_code)]
 
+mod batching;
 mod leak;
+mod life;
 mod nic;
 mod persistence;
 mod rig;
+mod send;
 mod tell;
 mod zero_copy;
 
@@ -32,6 +35,19 @@ fn main() -> anyhow::Result<()> {
         ("zero_copy::leak", [pool, port, connections, packets]) => {
             leak::count(pool, number(port)?, number(connections)?, number(packets)?)
         }
+        ("zero_copy::send", [pool, port, connections, len, times]) => {
+            send::stored(pool, number(port)?, number(connections)?, number(len)?, number(times)?)
+        }
+        ("batching::slots", [pool, port, connections]) => {
+            batching::slots(pool, number(port)?, number(connections)?)
+        }
+        ("batching::epoll", [port, connections]) => {
+            batching::epoll(number(port)?, number(connections)?)
+        }
+        ("life::echo", [pool, port, connections]) => {
+            life::echo(pool, number(port)?, number(connections)?)
+        }
+        ("life::outlive", [pool, pid]) => life::outlive(pool, number(pid)?),
         ("persistence::recover", [pool]) => persistence::recover(pool),
         ("persistence::log", [pool, port, fault]) => {
             persistence::serve(pool, number(port)?, fault.parse()?)

@@ -1,11 +1,15 @@
 //! Cases: the suite in the order in which it runs.
 
 mod abi;
+mod batching;
+mod example;
 mod inner;
 mod kmod;
+mod life;
 mod nic;
 mod persistence;
 mod rig_self;
+mod send;
 mod zero_copy;
 
 use std::time::Duration;
@@ -27,6 +31,11 @@ pub const CASES: &[Case] = &[
     Case::new("zero_copy::receive_on_ext4", zero_copy::receive_on_ext4),
     Case::new("zero_copy::forced_copy", zero_copy::forced_copy),
     Case::new("zero_copy::leak", zero_copy::leak),
+    Case::new("zero_copy::send", send::send),
+    Case::new("zero_copy::send_forced_copy", send::forced_copy),
+    Case::new("batching::one_call", batching::one_call),
+    Case::new("life::kill_app", life::kill_app),
+    Case::new("example::http", example::http).emulated(),
     Case::new("persistence::log", persistence::log)
         .emulated()
         .within(Duration::from_mins(10))

@@ -4,6 +4,7 @@
 
 pub(crate) mod copies;
 pub(crate) mod records;
+pub(crate) mod replies;
 
 /// What a judge says: nothing, or what contradicts the claim.
 pub(crate) type Verdict = Result<(), String>;
