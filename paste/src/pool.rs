@@ -123,7 +123,7 @@ impl Pool {
                 _ => return Err(Error::Exists { path: path() }),
             }
         }
-        let geometry = spec.plan(spec.size.max(storage.size()))?;
+        let geometry = spec.plan(storage.size_grown_to(spec.size))?;
         storage.grow(spec.size)?;
         storage.settle()?;
         let (words, persist) = storage.map()?;

@@ -68,6 +68,11 @@ impl Storage {
         self.size
     }
 
+    /// Bytes that there will be after `grow`: a device stays as large as it is.
+    pub(crate) fn size_grown_to(&self, size: u64) -> u64 {
+        if self.kind == Kind::Devdax { self.size } else { size.max(self.size) }
+    }
+
     /// The first page (a shorter file is continued with zeros), before anything is changed.
     pub(crate) fn first_page(&self) -> Result<[u8; PAGE]> {
         let mut page = [0; PAGE];
@@ -88,7 +93,7 @@ impl Storage {
         if self.kind == Kind::Devdax {
             return Ok(());
         }
-        let size = size.max(self.size);
+        let size = self.size_grown_to(size);
         if size != 0 {
             let len = i64::try_from(size).map_err(io::Error::other);
             let len = len.map_err(Error::io("extend", self.path.display()))?;
