@@ -36,8 +36,11 @@ pub(super) fn http(rig: &mut Rig) -> anyhow::Result<()> {
         ensure!(recovered >= acked.len(), "{recovered} of {} records are there", acked.len());
         let client = Client::connect(&bench)?;
         for (number, body) in &acked {
-            let (status, served) = client.ask(&format!("GET /{number} HTTP/1.1\r\n\r\n"), b"")?;
-            ensure!(status == 200 && served == *body, "record {number} after cut {cut}: {status}");
+            let (status, body_again) = client.ask(&get(number), b"")?;
+            ensure!(
+                status == 200 && body_again == *body,
+                "record {number} after cut {cut}: {status}"
+            );
         }
         let seed = rig.seed().part(cut);
         for (number, len) in LENGTHS.into_iter().enumerate() {
@@ -52,11 +55,34 @@ pub(super) fn http(rig: &mut Rig) -> anyhow::Result<()> {
             let dark = bench.power_fail();
             drop((server, client));
             bench = dark.boot()?;
+        } else {
+            rig.step("let curl and wrk use it");
+            strangers(&bench)?;
         }
     }
     rig.figure("records_acked", f64::from(u32::try_from(acked.len())?));
     rig.figure("records_lost", 0.0);
     Ok(())
+}
+
+/// What people use: curl stores and fetches a body, wrk fetches one as fast as it can.
+fn strangers(bench: &Bench) -> anyhow::Result<()> {
+    let at = format!("http://{GUEST_ADDRESS}:{PORT}");
+    bench.shell(&format!(
+        "head -c 300000 /dev/urandom >/tmp/body
+         number=$(curl -sSf --data-binary @/tmp/body {at}/)
+         curl -sSf {at}/$number | cmp - /tmp/body"
+    ))?;
+    let told = bench.shell(&format!("wrk -t 1 -c 16 -d 2s {at}/0"))?;
+    let requests = told.lines().find_map(|line| line.trim().split_once(" requests in"));
+    let requests: u32 = requests.with_context(|| told.clone())?.0.parse().context("count")?;
+    let wrong = ["Socket errors", "Non-2xx"].iter().any(|word| told.contains(word));
+    ensure!(requests > 16 && !wrong, "wrk says: {told}");
+    Ok(())
+}
+
+fn get(number: &str) -> String {
+    format!("GET /{number} HTTP/1.1\r\nHost: guest\r\n\r\n")
 }
 
 fn head(len: usize) -> String {
