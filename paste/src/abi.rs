@@ -38,6 +38,7 @@ pub const NETMAP_REQ_CSB_ENABLE: u16 = 15;
 pub const NETMAP_REQ_PST_ATTACH: u16 = 16;
 pub const NETMAP_REQ_PST_DETACH: u16 = 17;
 pub const NETMAP_REQ_PST_FD_REG: u16 = 18;
+pub const PASTE_REQ_FD_UNREG: u16 = 64;
 
 pub const NETMAP_REQ_OPT_EXTMEM: u32 = 1;
 pub const NETMAP_REQ_OPT_SYNC_KLOOP_EVENTFDS: u32 = 2;
@@ -66,6 +67,7 @@ pub const NR_TX_RINGS_ONLY: u64 = 0x4000;
 pub const NR_ACCEPT_VNET_HDR: u64 = 0x8000;
 pub const NR_DO_RX_POLL: u64 = 0x1_0000;
 pub const NR_NO_TX_POLL: u64 = 0x2_0000;
+pub const PASTE_NR_EVENTS: u64 = 0x1_0000_0000;
 
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
@@ -220,6 +222,7 @@ pub const NS_FORWARD: u16 = 0x0004;
 pub const NS_NO_LEARN: u16 = 0x0008;
 pub const NS_INDIRECT: u16 = 0x0010;
 pub const NS_MOREFRAG: u16 = 0x0020;
+pub const NS_PST_KEEP: u16 = 0x8000;
 
 pub const PST_OFFSET_BITS: u32 = 8;
 pub const PST_OFFSET_MASK: u64 = 0xff;
@@ -227,6 +230,15 @@ pub const PST_FD_SHIFT: u32 = 8;
 pub const PST_FD_MASK: u64 = 0xffff_ffff;
 pub const PST_DOFF_SHIFT: u32 = 40;
 pub const PST_DOFF_MASK: u64 = 0x3ff;
+
+pub const PST_EVENT_SHIFT: u32 = 8;
+pub const PST_EVENT_MASK: u16 = 0x7f;
+pub const PST_ERRNO_SHIFT: u32 = 50;
+pub const PST_ERRNO_MASK: u64 = 0x3fff;
+
+pub const PST_EVENT_END: u16 = 1;
+pub const PST_EVENT_RESET: u16 = 2;
+pub const PST_EVENT_SEND_FAILED: u16 = 3;
 
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
