@@ -78,6 +78,7 @@ static void slots_are_bounded(void)
 	CHECK_EQUAL(client.request->body.reg.nr_tx_slots, 16384);
 	finish();
 	fake_reset();
+	memset(&client, 0, sizeof(client));
 	client_prepare_register(&client, &(struct client_spec){ .slots = 100 });
 	client.request->body.reg.nr_tx_slots = 0;
 	CHECK_EQUAL(client_send(&client), 0);
