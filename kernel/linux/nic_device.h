@@ -54,7 +54,7 @@ struct paste_os_nic {
 	struct paste_pool *plain;   /* for frames that are copied anyway */
 	struct paste_pool *pool;    /* plain, or a port's */
 	bool zerocopy;
-	struct paste_port *raw;     /* NIC port that gets all frames instead of the stack, or NULL */
+	struct paste_port *raw;     /* NIC port, gets all frames instead of the stack, or NULL */
 	struct napi_struct napi;
 	spinlock_t raw_lock;        /* polling. Taken before the TX queue's lock */
 	bool polling;               /* NAPI is enabled; changes under RTNL, too */
