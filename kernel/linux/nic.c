@@ -5,6 +5,7 @@
  * Another pool means a device reset: only then is it certain that the device has forgotten
  * every buffer of the former one. freeze and restore do that, as they do for a suspend.
  */
+#include <linux/delay.h>
 #include <linux/if_vlan.h>
 #include <linux/rtnetlink.h>
 #include <linux/virtio_config.h>
@@ -16,6 +17,9 @@
 #include "port.h"
 
 #define PLAIN_BUFFER PAGE_SIZE /* bytes; room for jumbo frames up to MTU 4078 */
+
+/* Waits of at most 400 us for the device to send what it has. */
+#define SETTLE_TRIES 20
 
 /* Smaller vrings than this cannot hold the largest packet twice. */
 #define MIN_VRING 64
@@ -204,6 +208,23 @@ static void config_changed(struct virtio_device *vdev)
 
 /* ------------------------------------------------------------------ another pool */
 
+/*
+ * Other people's frames on the vrings still get through: a lost one costs them a retransmission
+ * timeout. NAPI is off; what GRO holds goes up with its next poll.
+ */
+static void settle(struct paste_os_nic *nic)
+{
+	int tries;
+
+	if (!nic->rx.vq || !netif_running(nic->dev))
+		return;
+	for (tries = 0; tries < SETTLE_TRIES && !paste_nic_tx_idle(nic); tries++)
+		usleep_range(100, 400);
+	local_bh_disable();
+	paste_nic_receive(nic, nic->rx.count);
+	local_bh_enable();
+}
+
 /* Quiet: no NAPI, no transmission, no device. Under RTNL, or with all tasks frozen. */
 static int freeze(struct virtio_device *vdev)
 {
@@ -215,6 +236,7 @@ static int freeze(struct virtio_device *vdev)
 	netif_tx_lock_bh(nic->dev);
 	netif_device_detach(nic->dev);
 	netif_tx_unlock_bh(nic->dev);
+	settle(nic);
 	stop_vrings(nic);
 	return 0;
 }

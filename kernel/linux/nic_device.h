@@ -96,6 +96,8 @@ netdev_tx_t paste_nic_transmit(struct sk_buff *skb, struct net_device *dev);
 void paste_nic_tx_free_sent(struct paste_os_nic *nic, int budget);
 /* The same for NAPI, which locks. True: ask again, more has been sent meanwhile. */
 bool paste_nic_tx_poll(struct paste_os_nic *nic, int budget);
+/* Everything was sent. */
+bool paste_nic_tx_idle(struct paste_os_nic *nic);
 void paste_nic_tx_exit(struct paste_os_nic *nic); /* after a reset */
 
 /* nic_raw.c */
