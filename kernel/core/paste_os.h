@@ -63,6 +63,8 @@ int paste_os_nic_exists(const char *name);
  */
 int paste_os_nic_attach(struct paste_port *port, const char *name, struct paste_os_nic **nic);
 void paste_os_nic_detach(struct paste_port *port, struct paste_os_nic *nic);
+/* The NIC of a pst port: pass on what it has received, within reason. May sleep. */
+void paste_os_nic_receive(struct paste_os_nic *nic);
 /* Buffers came back: the NIC may post those that it lacked. Must not sleep. */
 void paste_os_nic_refill(struct paste_os_nic *nic);
 

@@ -18,6 +18,8 @@ static const char *const names[] = {
 	[PASTE_TX_IN_PLACE] = "tx_in_place_bytes",
 	[PASTE_TX_COPIED] = "tx_copied_bytes",
 	[PASTE_TX_LEFT_BEHIND] = "tx_left_behind_sockets",
+	[PASTE_RX_FRAMES_IN_SYNC] = "rx_frames_in_sync",
+	[PASTE_RX_FRAMES_IN_NAPI] = "rx_frames_in_napi",
 };
 
 static atomic64_t values[PASTE_COUNTERS];

@@ -19,6 +19,8 @@ enum paste_counter {
 	PASTE_TX_IN_PLACE,       /* payload bytes given to TCP where the application put them */
 	PASTE_TX_COPIED,         /* ... copied: the route's device cannot gather */
 	PASTE_TX_LEFT_BEHIND,    /* sockets that still send from the buffers of a port that ended */
+	PASTE_RX_FRAMES_IN_SYNC, /* frames that NICs of pst ports received in the ports' syncs */
+	PASTE_RX_FRAMES_IN_NAPI, /* ... in softirqs */
 	PASTE_COUNTERS,
 };
 

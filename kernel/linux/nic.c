@@ -150,6 +150,7 @@ static int probe(struct virtio_device *vdev)
 	nic->zerocopy = false;
 	nic->guest_csum = virtio_has_feature(vdev, VIRTIO_NET_F_GUEST_CSUM);
 	INIT_WORK(&nic->link_work, update_link);
+	paste_nic_poll_init(nic);
 	error = start_vrings(nic);
 	if (error)
 		goto no_vrings;
@@ -182,7 +183,7 @@ static void remove(struct virtio_device *vdev)
 	struct paste_os_nic *nic = vdev->priv;
 	struct net_device *dev = nic->dev;
 
-	/* From here on paste_nic_set_pool() refuses, and the core reports no more changes. */
+	/* From here on paste_nic_set_port() refuses, and the core reports no more changes. */
 	mutex_lock(&nic->lock);
 	nic->gone = true;
 	mutex_unlock(&nic->lock);
@@ -196,6 +197,7 @@ static void remove(struct virtio_device *vdev)
 	free_netdev(dev);
 	drop_pools(nic);
 	nic->raw = NULL;
+	nic->port = NULL;
 	nic->vdev = NULL;
 }
 
@@ -266,10 +268,11 @@ static void negotiate_checksum(struct paste_os_nic *nic)
 		__virtio_clear_bit(nic->vdev, VIRTIO_NET_F_GUEST_CSUM);
 }
 
-static int change_pool(struct paste_os_nic *nic, struct paste_pool *pool, bool zerocopy,
-		       struct paste_port *raw)
+static int change_port(struct paste_os_nic *nic, struct paste_port *port)
 {
+	struct paste_pool *pool = port ? port->pool : NULL;
 	struct paste_pool *former = nic->pool;
+	bool is_pst = port && port->kind == PASTE_PORT_PST;
 	int error;
 
 	if (nic->gone)
@@ -285,8 +288,9 @@ static int change_pool(struct paste_os_nic *nic, struct paste_pool *pool, bool z
 		return error;
 	paste_pool_get(pool);
 	nic->pool = pool;
-	nic->zerocopy = zerocopy;
-	nic->raw = raw;
+	nic->zerocopy = is_pst;
+	nic->port = is_pst ? port : NULL;
+	nic->raw = is_pst ? NULL : port;
 	negotiate_checksum(nic);
 	nic->dev->max_mtu = paste_nic_max_mtu(nic, pool);
 	paste_pool_put(former);
@@ -299,27 +303,16 @@ static int change_pool(struct paste_os_nic *nic, struct paste_pool *pool, bool z
 	return error;
 }
 
-static int change_pool_locked(struct paste_os_nic *nic, struct paste_pool *pool, bool zerocopy,
-			      struct paste_port *raw)
+int paste_nic_set_port(struct paste_os_nic *nic, struct paste_port *port)
 {
 	int error;
 
 	mutex_lock(&nic->lock);
 	rtnl_lock();
-	error = change_pool(nic, pool, zerocopy, raw);
+	error = change_port(nic, port);
 	rtnl_unlock();
 	mutex_unlock(&nic->lock);
 	return error;
-}
-
-int paste_nic_set_pool(struct paste_os_nic *nic, struct paste_pool *pool, bool zerocopy)
-{
-	return change_pool_locked(nic, pool, zerocopy, NULL);
-}
-
-int paste_nic_set_port(struct paste_os_nic *nic, struct paste_port *port)
-{
-	return change_pool_locked(nic, port->pool, false, port);
 }
 
 void paste_nic_refill(struct paste_os_nic *nic)

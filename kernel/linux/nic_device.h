@@ -4,6 +4,7 @@
  *
  *   takeover.c   chooses virtio devices and names what their net_device has to look like
  *   nic.c        life: probe, remove, another pool
+ *   nic_poll.c   who looks after the vrings, and when
  *   nic_rx.c     the RX vring: buffers of the pool out, frames in
  *   nic_tx.c     the TX vring
  *   nic_raw.c    past the stack, for a NIC port
@@ -15,6 +16,7 @@
 #ifndef PASTE_LINUX_NIC_DEVICE_H
 #define PASTE_LINUX_NIC_DEVICE_H
 
+#include <linux/hrtimer.h>
 #include <linux/mutex.h>
 #include <linux/netdevice.h>
 #include <linux/virtio.h>
@@ -55,7 +57,11 @@ struct paste_os_nic {
 	struct paste_pool *pool;    /* plain, or a port's */
 	bool zerocopy;
 	struct paste_port *raw;     /* NIC port, gets all frames instead of the stack, or NULL */
+	struct paste_port *port;    /* pst port that polls, or NULL */
 	struct napi_struct napi;
+	atomic_t parked;            /* NAPI is taken and waits for the port's next sync ... */
+	struct hrtimer patience;    /* ... but no longer than this */
+	bool polled;                /* the port has synced since the timer ran out last */
 	spinlock_t raw_lock;        /* polling. Taken before the TX queue's lock */
 	bool polling;               /* NAPI is enabled; changes under RTNL, too */
 	bool guest_csum;            /* the device offers GUEST_CSUM */
@@ -109,6 +115,10 @@ netdev_tx_t paste_nic_raw_transmit(struct paste_os_nic *nic, struct sk_buff *skb
 
 /* nic_netdev.c */
 int paste_nic_netdev_create(struct paste_os_nic *nic);
+
+/* nic_poll.c */
+void paste_nic_poll_init(struct paste_os_nic *nic);
+int paste_nic_poll(struct napi_struct *napi, int budget);
 void paste_nic_start(struct paste_os_nic *nic); /* post buffers, start NAPI */
 void paste_nic_stop(struct paste_os_nic *nic);
 void paste_nic_schedule(struct paste_os_nic *nic);
