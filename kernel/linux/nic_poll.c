@@ -168,5 +168,7 @@ void paste_nic_stop(struct paste_os_nic *nic)
 		/* If it is parked the timer starts NAPI, which then finds out. */
 		napi_disable(&nic->napi);
 		hrtimer_cancel(&nic->patience);
+		/* A poll that has just given NAPI up still looks at the vrings. */
+		synchronize_net();
 	}
 }
