@@ -22,6 +22,7 @@
 #include <linux/virtio.h>
 #include <uapi/linux/virtio_net.h>
 
+#include "demux.h"
 #include "nic.h"
 #include "pool.h"
 
@@ -61,6 +62,7 @@ struct paste_os_nic {
 	struct napi_struct napi;
 	atomic_t parked;            /* NAPI is taken and waits for the port's next sync ... */
 	struct hrtimer patience;    /* ... but no longer than this */
+	struct paste_demux demux;   /* of the poll that runs */
 	bool polled;                /* the port has synced since the timer ran out last */
 	spinlock_t raw_lock;        /* polling. Taken before the TX queue's lock */
 	bool polling;               /* NAPI is enabled; changes under RTNL, too */

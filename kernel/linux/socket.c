@@ -52,10 +52,27 @@ static void data_ready(struct sock *sk)
 {
 	struct paste_socket *socket = of(sk);
 
+	if (!socket->port)
+		socket->data_ready(sk);
+	else if (!socket->batch)
+		capture_or_wait(socket);
+}
+
+void paste_socket_batch_begin(struct sock *sk)
+{
+	if (paste_socket_is_registered(sk))
+		of(sk)->batch = true;
+}
+
+void paste_socket_batch_end(struct sock *sk)
+{
+	struct paste_socket *socket = paste_socket_is_registered(sk) ? of(sk) : NULL;
+
+	if (!socket || !socket->batch)
+		return;
+	socket->batch = false;
 	if (socket->port)
 		capture_or_wait(socket);
-	else
-		socket->data_ready(sk);
 }
 
 static void state_change(struct sock *sk)

@@ -24,6 +24,7 @@ struct paste_socket {
 	void (*data_ready)(struct sock *sk);
 	void (*state_change)(struct sock *sk);
 	void (*write_space)(struct sock *sk);
+	bool batch;               /* more of this batch comes: capture at its end. Socket's lock */
 	bool ended;               /* the end of stream was passed on */
 	bool reset;               /* and the connection's violent end */
 };
@@ -33,5 +34,10 @@ void paste_socket_exit(void);
 
 /* Any context; the caller holds a reference to sk, not its lock: a hint. */
 bool paste_socket_is_registered(const struct sock *sk);
+
+/* Under the socket's lock: what comes between these two is captured at once, at the end. The
+ * socket may leave its port meanwhile; end without begin does nothing. */
+void paste_socket_batch_begin(struct sock *sk);
+void paste_socket_batch_end(struct sock *sk);
 
 #endif

@@ -59,17 +59,15 @@ static struct sock *find_socket(struct net_device *dev, const struct paste_frame
 #endif
 }
 
-/* Does the frame belong to a socket that a port captures? */
-static bool is_registered(struct net_device *dev, const struct paste_frame *frame)
+/* The frame's socket, with a reference, if a port captures it. */
+static struct sock *find_registered(struct net_device *dev, const struct paste_frame *frame)
 {
 	struct sock *sk = find_socket(dev, frame);
-	bool registered;
 
-	if (!sk)
-		return false;
-	registered = sk_fullsock(sk) && paste_socket_is_registered(sk);
+	if (!sk || (sk_fullsock(sk) && paste_socket_is_registered(sk)))
+		return sk;
 	sock_gen_put(sk);
-	return registered;
+	return NULL;
 }
 
 static struct sk_buff *wrap(struct napi_struct *napi, const struct paste_frame *frame,
@@ -96,17 +94,23 @@ static struct sk_buff *wrap(struct napi_struct *napi, const struct paste_frame *
 }
 
 struct sk_buff *paste_zerocopy_receive(struct napi_struct *napi, struct net_device *dev,
-				       struct paste_pool *pool, u32 index, unsigned int length)
+				       struct paste_pool *pool, u32 index, unsigned int length,
+				       struct sock **owner)
 {
 	const u8 *data = paste_pool_address(pool, index) + pool->frame_offset;
 	struct paste_frame frame;
 	struct sk_buff *skb;
 
-	if (!paste_frame_parse(&frame, data, length) || !is_registered(dev, &frame))
+	if (!paste_frame_parse(&frame, data, length))
+		return NULL;
+	*owner = find_registered(dev, &frame);
+	if (!*owner)
 		return NULL;
 	skb = wrap(napi, &frame, pool, index);
 	if (skb)
 		WARN_ON_ONCE(!paste_pool_lend(pool, index)); /* it was posted: DEVICE */
+	else
+		sock_put(*owner);
 	return skb;
 }
 
