@@ -91,7 +91,8 @@ void paste_os_nic_uncork(struct paste_os_nic *nic);
 int paste_os_socket_register(struct paste_port *port, uint32_t fd);
 /*
  * Not any more. EINVAL: it is not registered, or with another port. EBUSY: it has something to
- * send that TCP does not take now.
+ * send that TCP does not take now, or received what is in no slot yet; it receives no more then,
+ * so that the next attempt after a sync works.
  */
 int paste_os_socket_unregister(struct paste_port *port, uint32_t fd);
 /* A reference to the flow's socket, given back by send. Under a lock. */

@@ -22,7 +22,7 @@ enum paste_counter {
 	PASTE_RX_FRAMES_IN_SYNC, /* frames that NICs of pst ports received in the ports' syncs */
 	PASTE_RX_FRAMES_IN_NAPI, /* ... in softirqs */
 	PASTE_SHORT_WAY,         /* frames lent and given to TCP at once */
-	PASTE_LONG_WAY_HEADER,   /* frames lent that went the ordinary way: IPv6, options, FIN ..., */
+	PASTE_LONG_WAY_HEADER,   /* lent, but went the ordinary way: IPv6, options, FIN ..., */
 	PASTE_LONG_WAY_CHECKSUM, /* ... nobody has checked their checksum, */
 	PASTE_LONG_WAY_SNIFFER,  /* ... a packet socket is open, */
 	PASTE_LONG_WAY_NETFILTER,/* ... there are rules, */

@@ -44,7 +44,7 @@ static void set_pending(struct paste_socket *socket)
 
 static void capture_or_wait(struct paste_socket *socket)
 {
-	if (!paste_capture(socket))
+	if (!socket->leaving && !paste_capture(socket))
 		set_pending(socket);
 }
 
@@ -205,6 +205,7 @@ static int join_port(struct paste_socket *socket, struct paste_port *port, u32 f
 	if (socket->port)
 		return EBUSY;
 	paste_port_join(port, &socket->flow, fd);
+	socket->leaving = false;
 	socket->ended = false;
 	socket->reset = false;
 	socket->port = port;
@@ -247,6 +248,10 @@ static int leave_on_request(struct paste_port *port, struct sock *sk)
 		return EINVAL;
 	paste_send(socket);
 	if (paste_transmit_front(&port->transmit, &socket->flow, &send))
+		return EBUSY;
+	/* It cannot go back into the socket, and more would come in the meantime. */
+	socket->leaving = true;
+	if (paste_flow_has_payload(&port->flows, &socket->flow))
 		return EBUSY;
 	leave_port(socket);
 	/* Who waits at the socket itself has not been told of anything. */

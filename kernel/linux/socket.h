@@ -25,6 +25,7 @@ struct paste_socket {
 	void (*state_change)(struct sock *sk);
 	void (*write_space)(struct sock *sk);
 	bool batch;               /* more of this batch comes: capture at its end. Socket's lock */
+	bool leaving;             /* about to be unregistered: nothing is captured any more */
 	bool ended;               /* the end of stream was passed on */
 	bool reset;               /* and the connection's violent end */
 };
