@@ -21,7 +21,7 @@ pub(crate) fn run(args: &TestArgs) -> anyhow::Result<Exit> {
         return Ok(Exit::Pass);
     }
     let cases = select(&args.filters, CASES, HIDDEN).map_err(Usage)?;
-    report::check_writable(args.junit.iter().chain(&args.json))?;
+    report::check_writable(args.junit.iter().chain(&args.json).chain(&args.html))?;
     let seed = args.seed.unwrap_or_else(world::fresh_seed);
     let mut options = world::options(&args.host)?;
     options.keep_on_fail = args.keep_on_fail;
@@ -56,6 +56,9 @@ fn play(
     }
     if let Some(path) = &args.junit {
         report::write(path, &report::junit::text(head, &summary.results)?)?;
+    }
+    if let Some(path) = &args.html {
+        report::write(path, &report::html::text(head, &summary.results))?;
     }
     Ok(Exit::of_run(&summary))
 }
