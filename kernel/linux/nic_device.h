@@ -15,6 +15,7 @@
 #ifndef PASTE_LINUX_NIC_DEVICE_H
 #define PASTE_LINUX_NIC_DEVICE_H
 
+#include <linux/if_vlan.h>
 #include <linux/mutex.h>
 #include <linux/netdevice.h>
 #include <linux/virtio.h>
@@ -22,6 +23,10 @@
 
 #include "nic.h"
 #include "pool.h"
+
+/* A plain buffer is a page: a frame of this MTU, VLAN tag included, fits. Bytes. */
+#define PASTE_NIC_PLAIN_BUFFER PAGE_SIZE
+#define PASTE_NIC_MAX_MTU      (PASTE_NIC_PLAIN_BUFFER - ETH_HLEN - VLAN_HLEN)
 
 /* What a net_device was before, and is to be again. */
 struct paste_nic_identity {
@@ -41,7 +46,7 @@ struct paste_nic_rx {
 	unsigned int posted;
 	u32 *buffers;       /* of each entry: the pool buffer. Its address is the vring's token */
 	u32 *free;          /* stack of the count - posted entries that are not posted */
-	struct virtio_net_hdr_mrg_rxbuf *headers; /* apart: the device can write near them */
+	struct virtio_net_hdr_mrg_rxbuf *headers; /* apart: the device writes near them */
 	bool starved;       /* the pool had too few free buffers */
 };
 

@@ -163,7 +163,7 @@ pub fn install(report: &Report, progress: Progress<'_>) -> Result<()> {
         Program::new("sh").args(["-e", "-c", line]).run_ok().map(drop)
     });
     // Also after a failure: a part may be there.
-    added::note(&report.state, &before, plan::BACKPORTS)?;
+    added::note(&report.state, &before, &[plan::BACKPORTS, plan::PIN])?;
     result
 }
 
@@ -177,7 +177,7 @@ pub fn undo_commands(state: &Path) -> Result<Vec<String>> {
     let list = |items: &[String]| items.iter().map(quoted).collect::<Vec<_>>().join(" ");
     let mut lines = Vec::new();
     if !added.packages.is_empty() {
-        lines.push(format!("{sudo}apt-get purge -y {}", list(&added.packages)));
+        lines.push(format!("{sudo}apt-get purge {}", list(&added.packages)));
     }
     if !added.files.is_empty() {
         lines.push(format!("{sudo}rm -f {}", list(&added.files)));

@@ -110,19 +110,26 @@ impl Story {
         let before = bench.observer().last_seq();
         let tcp = bench.connect()?;
         part.hear_of("ready")?;
-        for reply in 1..=replies {
+        let served = self.converse(&tcp, replies);
+        // Whoever writes into the log's buffers may break the server, too: name the cause.
+        judge_ownership(&owned, &written(bench, before)?).map_err(|why| anyhow!(why))?;
+        served?;
+        if self.fault == "none" {
             self.send(&tcp)?;
+        }
+        Ok(Session { _part: part, _tcp: tcp })
+    }
+
+    /// Sends records, each after the reply to the last.
+    fn converse(&mut self, tcp: &Tcp, replies: u64) -> anyhow::Result<()> {
+        for reply in 1..=replies {
+            self.send(tcp)?;
             let mut told = [0; 8];
             tcp.recv_exact(&mut told, PATIENCE).context("wait for a reply")?;
             ensure!(u64::from_le_bytes(told) == reply, "a reply counts {told:?}, not {reply}");
             self.acked = self.sent.len();
         }
-        let written = written(bench, before)?;
-        judge_ownership(&owned, &written).map_err(|why| anyhow!(why))?;
-        if self.fault == "none" {
-            self.send(&tcp)?;
-        }
-        Ok(Session { _part: part, _tcp: tcp })
+        Ok(())
     }
 
     /// Recovery without a run after it.
