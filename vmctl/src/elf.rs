@@ -3,14 +3,8 @@
 use std::path::Path;
 
 /// Where a guest's loader looks for libraries.
-const LIBRARIES: [&str; 6] = [
-    "lib/x86_64-linux-gnu",
-    "usr/lib/x86_64-linux-gnu",
-    "lib64",
-    "usr/lib64",
-    "lib",
-    "usr/lib",
-];
+const LIBRARIES: [&str; 6] =
+    ["lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu", "lib64", "usr/lib64", "lib", "usr/lib"];
 
 /// Segments of a program file, by the number that stands for their kind.
 const LOAD: u32 = 1;

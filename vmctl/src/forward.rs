@@ -59,7 +59,7 @@ pub(crate) fn start(ports: Ports, host: Host, guest: Ipv4Addr) -> anyhow::Result
             }
             let (host, open) = (host.clone(), Arc::clone(&open));
             std::thread::spawn(move || {
-                serve(stream, &host, to);
+                serve(&stream, &host, to);
                 open.fetch_sub(1, Ordering::SeqCst);
             });
         }
@@ -68,12 +68,12 @@ pub(crate) fn start(ports: Ports, host: Host, guest: Ipv4Addr) -> anyhow::Result
 }
 
 /// Carries one connection to its end; what goes wrong on one side closes the other one.
-fn serve(stream: TcpStream, host: &Host, to: SocketAddrV4) {
+fn serve(stream: &TcpStream, host: &Host, to: SocketAddrV4) {
     let (Ok(tcp), Ok(copy)) = (host.connect(to, PATIENCE), stream.try_clone()) else { return };
     let tcp = Arc::new(tcp);
     let sender = Arc::clone(&tcp);
     let upstream = std::thread::spawn(move || send(copy, &sender));
-    receive(&stream, &tcp);
+    receive(stream, &tcp);
     // A thread that panicked has said so itself.
     let _ = upstream.join();
 }

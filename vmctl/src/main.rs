@@ -35,8 +35,11 @@ fn main() -> ExitCode {
     if signals::interrupted() {
         return Exit::Interrupted.into();
     }
-    ended.map(ExitCode::from).unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
-        Exit::of_error(&error).into()
-    })
+    match ended {
+        Ok(status) => status.into(),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            Exit::of_error(&error).into()
+        }
+    }
 }

@@ -90,7 +90,8 @@ impl Session {
             let socket = sockets.path().join("nic");
             let mac = Mac::local(1).bytes();
             let address = HostAddress { ip: HOST, prefix_len: PREFIX_LEN, mac };
-            let config = Config { observed_frames: OBSERVED_FRAMES, ..Config::new(&socket, address) };
+            let config =
+                Config { observed_frames: OBSERVED_FRAMES, ..Config::new(&socket, address) };
             vnet = Some(Vnet::start(config).context("start the network")?);
             spec = spec.nic(Nic::VhostUser { socket, mac: Mac::local(2) });
         }

@@ -1,7 +1,7 @@
 //! Guest arguments: what `run` and `shell` can be told about their guest.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -38,6 +38,7 @@ Examples:
 
 /// What a guest is given.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(crate) struct GuestArgs {
     /// The guest: a manifest in `images/`.
     #[arg(long, value_name = "NAME", default_value = "debian-12")]
@@ -64,13 +65,13 @@ pub(crate) struct GuestArgs {
     #[arg(long)]
     pub(crate) no_module: bool,
     /// Copy a file or folder into the guest first; TO is relative to /root.
-    #[arg(long, value_name = "FROM:TO", value_parser = OsStringValueParser::new().try_map(put))]
+    #[arg(long, value_name = "FROM:TO", value_parser = OsStringValueParser::new().try_map(|text| put(&text)))]
     pub(crate) put: Vec<Copy>,
     /// Copy a file or folder of the guest here at the end.
     #[arg(
         long,
         value_name = "GUEST_PATH:TO",
-        value_parser = OsStringValueParser::new().try_map(get)
+        value_parser = OsStringValueParser::new().try_map(|text| get(&text))
     )]
     pub(crate) get: Vec<Copy>,
     /// A port of this machine (127.0.0.1) that leads to a TCP port of the guest; 0: any.
@@ -114,15 +115,15 @@ pub(crate) struct Copy {
 }
 
 /// The host's path may hold colons, the guest's not.
-fn put(text: OsString) -> Result<Copy, String> {
+fn put(text: &OsStr) -> Result<Copy, String> {
     let at = text.as_bytes().iter().rposition(|&byte| byte == b':');
-    let (from, to) = halves(&text, at).ok_or("two paths, FROM:TO")?;
+    let (from, to) = halves(text, at).ok_or("two paths, FROM:TO")?;
     Ok(Copy { host: from.into(), guest: in_guest(to) })
 }
 
-fn get(text: OsString) -> Result<Copy, String> {
+fn get(text: &OsStr) -> Result<Copy, String> {
     let at = text.as_bytes().iter().position(|&byte| byte == b':');
-    let (from, to) = halves(&text, at).ok_or("two paths, GUEST_PATH:TO")?;
+    let (from, to) = halves(text, at).ok_or("two paths, GUEST_PATH:TO")?;
     Ok(Copy { host: to.into(), guest: in_guest(from) })
 }
 
@@ -143,6 +144,8 @@ pub(crate) fn in_guest(path: &OsStr) -> PathBuf {
 mod tests {
     use clap::Parser;
 
+    use std::os::unix::ffi::OsStringExt;
+
     use super::super::{Cli, Command};
     use super::*;
 
@@ -157,8 +160,7 @@ mod tests {
 
     #[test]
     fn everything_after_the_dashes_is_the_programs() {
-        let words: [&[u8]; 7] =
-            [b"--", b"./p", b"--quiet", b"--", b"", b"a b\n*'", b"\xff\xfe"];
+        let words: [&[u8]; 7] = [b"--", b"./p", b"--quiet", b"--", b"", b"a b\n*'", b"\xff\xfe"];
         let args = run(&words).unwrap();
         let got: Vec<_> = args.command.iter().map(|word| word.as_bytes()).collect();
         assert_eq!(got, words[1..]);
@@ -170,8 +172,16 @@ mod tests {
     fn copies_have_two_ends() {
         let copy = |host: &str, guest: &str| Copy { host: host.into(), guest: guest.into() };
         let args: [&[u8]; 10] = [
-            b"--put", b"a:b:/x/y", b"--put", b"dir:data", b"--put", b"p:.", b"--get", b"out:h:o",
-            b"--get", b"/var/log:./",
+            b"--put",
+            b"a:b:/x/y",
+            b"--put",
+            b"dir:data",
+            b"--put",
+            b"p:.",
+            b"--get",
+            b"out:h:o",
+            b"--get",
+            b"/var/log:./",
         ];
         let args = run(&[&args[..], &[b"--", b"p"]].concat()).unwrap();
         let put = [copy("a:b", "/x/y"), copy("dir", "/root/data"), copy("p", "/root")];

@@ -1,10 +1,10 @@
 //! Command `doctor`: what this machine has, what it lacks, and the line that mends it.
 
+use std::fmt::Write;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context;
 use vm::process::Program;
 use vm::setup::{self, Report};
 use vm::{Mib, accel, host, image};
@@ -122,10 +122,10 @@ fn programs(report: vm::Result<Report>) -> Vec<Finding> {
         None => format!("vmctl setup, which runs:\n{}", report.commands().join("\n")),
     };
     // One fix mends them all; it stands at the last one.
-    let absent = report.missing.iter().map(|line| Finding {
-        state: State::Bad,
-        ..Finding::good(line, "missing")
-    });
+    let absent = report
+        .missing
+        .iter()
+        .map(|line| Finding { state: State::Bad, ..Finding::good(line, "missing") });
     findings.extend(absent);
     if let Some(last) = findings.last_mut().filter(|last| last.state == State::Bad) {
         last.fix = Some(fix);
@@ -228,9 +228,9 @@ fn table(findings: &[Finding]) -> String {
             State::Bad => "BAD ",
             State::Note => "note",
         };
-        text += &format!("{mark} {what}: {}\n", found.replace('\n', "\n     "));
+        let _ = writeln!(text, "{mark} {what}: {}", found.replace('\n', "\n     "));
         if let Some(fix) = fix {
-            text += &format!("     fix: {}\n", fix.replace('\n', "\n          "));
+            let _ = writeln!(text, "     fix: {}", fix.replace('\n', "\n          "));
         }
     }
     text

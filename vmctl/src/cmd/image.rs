@@ -1,5 +1,6 @@
 //! Command `image`: builds images, writes their locks anew, and looks after the cache.
 
+use std::fmt::Write;
 use std::time::SystemTime;
 
 use anyhow::Context;
@@ -74,7 +75,7 @@ fn list(stored: &[Stored]) -> String {
             (days, _) => format!("{days} d ago"),
         };
         let mib = bytes.div_ceil(1 << 20);
-        text += &format!("{:<SHOWN$}  {what:<8} {mib:>8}  {ago}\n", shown(key));
+        let _ = writeln!(text, "{:<SHOWN$}  {what:<8} {mib:>8}  {ago}", shown(key));
     }
     text
 }
@@ -119,9 +120,9 @@ fn verify(progress: &mut Progress) -> anyhow::Result<(String, Exit)> {
         progress.step(&format!("comparing every file of {name} with its hash"));
         if let Err(error) = entry.verify(&cache) {
             damaged += 1;
-            text += &format!("{name}: {error}; remove it: vmctl image rm {}\n", entry.key);
+            let _ = writeln!(text, "{name}: {error}; remove it: vmctl image rm {}", entry.key);
         }
     }
-    text += &format!("{} whole, {damaged} damaged\n", stored.len() - damaged);
+    let _ = writeln!(text, "{} whole, {damaged} damaged", stored.len() - damaged);
     Ok((text, if damaged == 0 { Exit::Pass } else { Exit::Failed }))
 }

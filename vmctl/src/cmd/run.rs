@@ -91,7 +91,9 @@ fn play(
         _ => error,
     })?;
     let status = status(code);
-    if status == NOT_STARTED && let Some(why) = why() {
+    if status == NOT_STARTED
+        && let Some(why) = why()
+    {
         eprintln!("vmctl: {why}");
     }
     if let Some(note) = ambiguity(code) {
