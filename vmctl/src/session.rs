@@ -13,7 +13,7 @@ use vm::{Command, Guest, Mac, Mib, Nic, Nvdimm, Spec};
 use crate::cli::HostArgs;
 use crate::cli::guest::GuestArgs;
 use crate::report::progress::Progress;
-use crate::{forward, transfer, world};
+use crate::{forward, signals, transfer, world};
 
 /// This machine's address on the network between it and the guest.
 const HOST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
@@ -28,6 +28,18 @@ const OBSERVED_FRAMES: usize = 1;
 const PATIENCE: Duration = Duration::from_mins(1);
 
 const MODULE: &str = "/run/paste.ko";
+
+/// The guest is fine, but could not start the program.
+#[derive(Debug)]
+pub(crate) struct NotStarted(pub(crate) String);
+
+impl std::fmt::Display for NotStarted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NotStarted {}
 
 /// A guest and what it hangs on. Dropped: the guest is killed.
 #[derive(Debug)]
@@ -135,16 +147,29 @@ impl Session {
         &self.tree
     }
 
-    /// Where the guest's console and QEMU's words are kept.
-    pub(crate) fn dir(&self) -> &Path {
-        &self.dir
-    }
-
-    /// Ends the guest; its files go, but for an NVDIMM that the user keeps.
+    /// Ends the guest. Its files stay for somebody to look at if something was wrong with it; an
+    /// NVDIMM that the user keeps stays always.
     ///
     /// # Errors
-    /// It did not shut down in order, where that matters.
-    pub(crate) fn close(self) -> anyhow::Result<()> {
+    /// What was wrong before, or that the guest did not shut down in order where that matters.
+    pub(crate) fn end<T>(self, played: anyhow::Result<T>) -> anyhow::Result<T> {
+        let run_dir = self.dir.parent().unwrap_or(&self.dir).to_owned();
+        let guest_is_fine = match &played {
+            Ok(_) => true,
+            Err(error) => error.is::<NotStarted>(),
+        };
+        let closed = if guest_is_fine { self.close() } else { Ok(()) };
+        if guest_is_fine && closed.is_ok() || signals::interrupted() {
+            // What stays costs room, nothing else.
+            let _ = std::fs::remove_dir_all(run_dir);
+        } else {
+            eprintln!("vmctl: the guest's files: {}", run_dir.display());
+        }
+        let result = played?;
+        closed.map(|()| result)
+    }
+
+    fn close(self) -> anyhow::Result<()> {
         for line in self.guest.warnings() {
             eprintln!("vmctl: the guest's kernel said: {line}");
         }
@@ -154,9 +179,6 @@ impl Session {
         } else {
             drop(self.guest.power_fail());
         }
-        let run_dir = self.dir.parent().unwrap_or(&self.dir);
-        // What stays costs room, nothing else.
-        let _ = std::fs::remove_dir_all(run_dir);
         Ok(())
     }
 }

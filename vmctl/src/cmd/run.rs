@@ -15,7 +15,7 @@ use crate::cli::guest::{HOME, RunArgs, in_guest};
 use crate::elf::Wants;
 use crate::exit::{Exit, Usage};
 use crate::report::progress::Progress;
-use crate::session::Session;
+use crate::session::{NotStarted, Session};
 use crate::transfer;
 
 use super::gate;
@@ -51,12 +51,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
         Ok(_) => args.guest.get.iter().try_for_each(|copy| transfer::get(session.guest(), copy)),
         Err(_) => Ok(()),
     };
-    let dir = session.dir().to_owned();
-    let ended = played.and_then(|status| {
-        session.close()?;
-        Ok(status)
-    });
-    let status = ended.with_context(|| format!("files of the guest: {}", dir.display()))?;
+    let status = session.end(played)?;
     if let Err(error) = copied {
         // A program that failed may well have left nothing to copy.
         eprintln!("error: {error:#}");
@@ -86,9 +81,9 @@ fn play(
         .map_err(anyhow::Error::from)
         .and_then(|running| stream(&running, stdin_is_ours().then(|| running.input())));
     let why = || program.missing(args, session.tree());
-    let code = ended.map_err(|error| match why() {
-        Some(why) if is_refusal(&error) => anyhow::anyhow!("{why}"),
-        _ => error,
+    let code = ended.map_err(|error| match refusal(&error) {
+        Some(words) => NotStarted(why().unwrap_or(words)).into(),
+        None => error,
     })?;
     let status = status(code);
     if status == NOT_STARTED
@@ -105,6 +100,10 @@ fn play(
 impl Program {
     fn find(name: &Path) -> anyhow::Result<Self> {
         if !name.as_os_str().as_bytes().contains(&b'/') {
+            if name.is_file() {
+                let name = name.display();
+                eprintln!("vmctl: {name} means the guest's own; the file here is ./{name}");
+            }
             return Ok(Self::OfGuest);
         }
         let wrong = |why: &str| Usage(format!("{}: {why}", name.display()));
@@ -126,10 +125,13 @@ impl Program {
     }
 }
 
-/// Whether the guest is fine, but could not start the program.
-fn is_refusal(error: &anyhow::Error) -> bool {
+/// The words of a guest that is fine, but could not start the program.
+fn refusal(error: &anyhow::Error) -> Option<String> {
     let of_guest = error.chain().find_map(|cause| cause.downcast_ref::<vm::Error>());
-    matches!(of_guest.and_then(vm::Error::failure), Some(vm::Failure::Agent(_)))
+    match of_guest.and_then(vm::Error::failure) {
+        Some(vm::Failure::Agent(words)) => Some(words.clone()),
+        _ => None,
+    }
 }
 
 /// Whether reading standard input cannot stop us: a background job must not read its terminal.

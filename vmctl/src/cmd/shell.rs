@@ -42,13 +42,12 @@ pub(crate) fn run(args: &ShellArgs) -> anyhow::Result<u8> {
     } else {
         from_input(session.guest())
     };
-    let dir = session.dir().to_owned();
-    let status = played.with_context(|| format!("files of the guest: {}", dir.display()))?;
-    for copy in &args.guest.get {
-        transfer::get(session.guest(), copy)?;
-    }
-    session.close()?;
-    Ok(status)
+    let copied = match &played {
+        Ok(_) => args.guest.get.iter().try_for_each(|copy| transfer::get(session.guest(), copy)),
+        Err(_) => Ok(()),
+    };
+    let status = session.end(played)?;
+    copied.map(|()| status)
 }
 
 /// A shell that reads commands like any program.
