@@ -44,7 +44,7 @@ struct paste_nic_rx {
 	struct virtqueue *vq;
 	unsigned int count; /* chains that the vring holds */
 	unsigned int posted;
-	u32 *buffers;       /* of each entry: the pool buffer. Its address is the vring's token */
+	u32 *buffers;       /* of each entry: its buffer. The address is the vring's token */
 	u32 *free;          /* stack of the count - posted entries that are not posted */
 	struct virtio_net_hdr_mrg_rxbuf *headers; /* apart: the device writes near them */
 	bool starved;       /* the pool had too few free buffers */
@@ -59,7 +59,7 @@ struct paste_os_nic {
 	struct paste_pool *plain;   /* for frames that are copied anyway */
 	struct paste_pool *pool;    /* plain, or a port's */
 	bool zerocopy;
-	struct paste_port *raw;     /* NIC port that gets all frames instead of the stack, or NULL */
+	struct paste_port *raw;     /* NIC port: gets all frames instead of the stack, or NULL */
 	struct napi_struct napi;
 	spinlock_t raw_lock;        /* polling. Taken before the TX queue's lock */
 	bool polling;               /* NAPI is enabled; changes under RTNL, too */

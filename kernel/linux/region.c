@@ -87,8 +87,10 @@ int paste_os_region_pin(uint64_t user, uint64_t bytes, struct paste_os_region **
 	struct paste_os_region *region;
 	int error;
 
-	if (!bytes || !PAGE_ALIGNED(user) || !PAGE_ALIGNED(bytes) || user + bytes < user)
+	if (!bytes || !PAGE_ALIGNED(user) || !PAGE_ALIGNED(bytes))
 		return EINVAL;
+	if (user + bytes < user)
+		return EFAULT;
 	region = kzalloc(sizeof(*region), GFP_KERNEL);
 	if (!region)
 		return ENOMEM;

@@ -21,6 +21,10 @@
 static struct tcp_ulp_ops ulp;
 static struct paste_socket *registering; /* under the control lock */
 
+/* TCP over IPv4 and over IPv6 with a close of our own, and what they are copies of. */
+static struct proto protos[2];
+static struct proto *originals[2];
+
 static struct paste_socket *of(const struct sock *sk)
 {
 	return (__force struct paste_socket *)inet_csk(sk)->icsk_ulp_data;
@@ -92,12 +96,51 @@ static void leave_port(struct paste_socket *socket)
 	socket->port = NULL;
 }
 
+/*
+ * The last descriptor goes. TCP may keep the socket for long, but its number may be another
+ * socket's at once, so nothing more of this one may come to a slot.
+ */
+static void close_socket(struct sock *sk, long timeout)
+{
+	struct paste_socket *socket = of(sk);
+	struct proto *original = socket->proto;
+
+	__module_get(THIS_MODULE); /* the ULP's reference may go before we return */
+	lock_sock(sk);
+	if (socket->port)
+		leave_port(socket);
+	release_sock(sk);
+	original->close(sk, timeout);
+	module_put(THIS_MODULE);
+}
+
+/* Under the control lock. Returns whether sk is of plain TCP and calls close_socket() now. */
+static bool hook_close(struct paste_socket *socket)
+{
+	struct sock *sk = socket->sk;
+	int family = sk->sk_family == AF_INET6;
+
+	if (!originals[family]) {
+		protos[family] = *sk->sk_prot;
+		protos[family].close = close_socket;
+		originals[family] = sk->sk_prot;
+	}
+	if (sk->sk_prot != originals[family])
+		return false;
+	socket->proto = sk->sk_prot;
+	WRITE_ONCE(sk->sk_prot, &protos[family]);
+	return true;
+}
+
 static int ulp_init(struct sock *sk)
 {
 	struct paste_socket *socket = READ_ONCE(registering);
 
 	if (!socket || socket->sk != sk)
 		return -EPERM; /* somebody's own setsockopt(TCP_ULP, "paste") */
+	/* A sockmap or the like has hooked it without being a ULP. */
+	if (sk->sk_user_data || !hook_close(socket))
+		return -EBUSY;
 	rcu_assign_pointer(inet_csk(sk)->icsk_ulp_data, (__force void __rcu *)socket);
 	hook(socket);
 	return 0;
@@ -110,6 +153,7 @@ static void ulp_release(struct sock *sk)
 	if (socket->port)
 		leave_port(socket);
 	rcu_assign_pointer(inet_csk(sk)->icsk_ulp_data, NULL);
+	WRITE_ONCE(sk->sk_prot, socket->proto);
 	write_lock_bh(&sk->sk_callback_lock);
 	sk->sk_data_ready = socket->data_ready;
 	sk->sk_state_change = socket->state_change;

@@ -23,6 +23,7 @@ struct paste_socket {
 	struct list_head pending; /* those that hold data because the port was full, likewise */
 	void (*data_ready)(struct sock *sk);
 	void (*state_change)(struct sock *sk);
+	struct proto *proto;       /* what sk_prot was, likewise data_ready and state_change */
 	bool ended;               /* the end of stream was passed on */
 };
 

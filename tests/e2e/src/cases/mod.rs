@@ -1,5 +1,6 @@
 //! Cases: the suite in the order in which it runs.
 
+mod abi;
 mod inner;
 mod kmod;
 mod nic;
@@ -20,9 +21,12 @@ pub const CASES: &[Case] = &[
     Case::new("rig::reports_lost_vm", rig_self::reports_lost_vm),
     Case::new("kmod::in_guest", kmod::in_guest).within(Duration::from_mins(12)),
     Case::new("nic::ordinary", nic::ordinary),
+    Case::new("abi::rows", abi::rows),
     Case::new("zero_copy::socket_control", zero_copy::socket_control),
     Case::new("zero_copy::receive", zero_copy::receive),
+    Case::new("zero_copy::receive_on_ext4", zero_copy::receive_on_ext4),
     Case::new("zero_copy::forced_copy", zero_copy::forced_copy),
+    Case::new("zero_copy::leak", zero_copy::leak),
     Case::new("persistence::log", persistence::log)
         .emulated()
         .within(Duration::from_mins(10))

@@ -7,7 +7,8 @@ use serde_json::Value;
 use vm::Mib;
 use vm::vnet::{Direction, Filter, Tcp, hash};
 
-use crate::bench::{Bench, DarkBench, Medium, PATIENCE, PORT};
+use crate::bench::{Bench, DarkBench, PATIENCE, PORT};
+use crate::medium::Medium;
 use crate::oracle::Span;
 use crate::oracle::records::{Record, judge_ownership, judge_recovery, lost};
 use crate::part::{Part, number};
@@ -177,8 +178,11 @@ fn record(told: &Value) -> anyhow::Result<Record> {
 /// Where a record's parts lie in the NVDIMM.
 fn places(told: &Value, nvdimm: &Medium) -> anyhow::Result<Vec<Span>> {
     let parts = told["places"].as_array().context("a record has places")?;
-    let place = |part: &Value| Some(nvdimm.of_device(part[0].as_u64()?, part[1].as_u64()?));
-    parts.iter().map(|part| place(part).context("read a record's place")).collect()
+    let place = |part: &Value| {
+        let (offset, len) = part[0].as_u64().zip(part[1].as_u64()).context("read a place")?;
+        nvdimm.of_pool(offset, len)
+    };
+    parts.iter().map(place).collect()
 }
 
 /// Where in the NVDIMM the backend wrote payload after frame `before`.
