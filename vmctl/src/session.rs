@@ -12,6 +12,7 @@ use vm::{Command, Guest, Mac, Mib, Nic, Nvdimm, Spec};
 
 use crate::cli::HostArgs;
 use crate::cli::guest::GuestArgs;
+use crate::exit::Usage;
 use crate::report::progress::Progress;
 use crate::{forward, signals, transfer, world};
 
@@ -63,7 +64,12 @@ impl Session {
         host: &HostArgs,
         progress: &mut Progress,
     ) -> anyhow::Result<Self> {
-        let world = World::new(world::options(host)?);
+        let options = world::options(host)?;
+        let manifest = options.root.join("images").join(&args.guest).with_extension("toml");
+        if !manifest.is_file() {
+            return Err(Usage(format!("no guest is called {}: no images/ file", args.guest)).into());
+        }
+        let world = World::new(options);
         progress.step("looking for the image");
         world.prepare(&args.guest, &mut |line| progress.step(line))?;
         let module = (!args.no_module)

@@ -25,6 +25,9 @@ const ENVIRONMENT: [(&str, &str); 4] = [
     ("TERM", "dumb"),
 ];
 
+/// What a pipe can hold at most: a daemon that goes on writing is not waited for.
+const LARGEST_PIPE: u64 = 1 << 20;
+
 /// A program that was started.
 pub(crate) struct Running {
     id: u32,
@@ -117,9 +120,6 @@ impl Running {
             if ready.err {
                 self.in_flight += pass_on(&mut stderr, self.id, outbox).unwrap_or(0);
             }
-            if ready.taken {
-                self.make_room();
-            }
             if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 timed_out = true;
                 self.deadline = None;
@@ -151,7 +151,7 @@ impl Running {
         }
     }
 
-    fn wait(&self, stdout: Option<BorrowedFd<'_>>, stderr: Option<BorrowedFd<'_>>) -> Ready {
+    fn wait(&mut self, stdout: Option<BorrowedFd<'_>>, stderr: Option<BorrowedFd<'_>>) -> Ready {
         let timeout = self.deadline.map_or(PollTimeout::NONE, |deadline| {
             let left = deadline.saturating_duration_since(Instant::now()).as_millis() + 1;
             PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
@@ -161,15 +161,15 @@ impl Running {
         let watch = [stdout.unwrap_or(end), stderr.unwrap_or(end), end, self.taken.as_fd()];
         let mut fds = watch.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
         match poll(&mut fds, timeout) {
-            Ok(0) | Err(Errno::EINTR) => Ready::default(),
-            Ok(_) => Ready {
-                out: stdout.is_some() && happened(&fds[0]),
-                err: stderr.is_some() && happened(&fds[1]),
-                ended: happened(&fds[2]),
-                taken: happened(&fds[3]),
-            },
+            Ok(0) | Err(Errno::EINTR) => return Ready::default(),
+            Ok(_) => {}
             Err(error) => crate::fatal(&format!("wait for a program: {error}")),
         }
+        let [out, err, ended, taken] = fds.map(|fd| happened(&fd));
+        if taken {
+            self.make_room();
+        }
+        Ready { out: stdout.is_some() && out, err: stderr.is_some() && err, ended }
     }
 }
 
@@ -178,7 +178,6 @@ struct Ready {
     out: bool,
     err: bool,
     ended: bool,
-    taken: bool,
 }
 
 type MakeFrame = fn(u32, Vec<u8>) -> Frame;
@@ -214,6 +213,11 @@ fn pass_on<P: Read>(pipe: &mut Pipe<P>, id: u32, outbox: &Outbox) -> Option<u64>
 fn drain<P: Read + AsFd>(pipe: &mut Pipe<P>, id: u32, outbox: &Outbox) {
     let Some((reader, _)) = pipe else { return };
     if fcntl(reader.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).is_ok() {
-        while pass_on(pipe, id, outbox).is_some() {}
+        let mut passed = 0;
+        while passed < LARGEST_PIPE
+            && let Some(len) = pass_on(pipe, id, outbox)
+        {
+            passed += len;
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{ArgAction, Args};
+use clap::{ArgAction, Args, value_parser};
 
 use super::{HostArgs, seconds};
 use crate::forward::Ports;
@@ -24,8 +24,8 @@ host could not provide what is needed; 126: the guest died; 130: interrupted.
 Examples:
   vmctl run -- ./my-program --size 3 'two words'
   vmctl run --put data:data --get out.csv:. -- ./my-program data/input
-  vmctl run --forward 8080:80 -- ./my-server     # then: curl http://127.0.0.1:8080
-  echo 'GET /' | vmctl run -- uname -a";
+  vmctl run --forward 8080:80 -- ./my-server     # then: curl localhost:8080
+  vmctl run -q --no-module -- wc -c < some-file";
 
 const SHELL_HELP: &str = "\
 With a terminal the shell has one in the guest, too (job control, Ctrl-C, editing, window size);
@@ -41,10 +41,10 @@ Examples:
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(crate) struct GuestArgs {
     /// The guest: a manifest in `images/`.
-    #[arg(long, value_name = "NAME", default_value = "debian-12")]
+    #[arg(long, value_name = "NAME", default_value = "debian-12", value_parser = name)]
     pub(crate) guest: String,
     /// Size of its NVDIMM, `/dev/dax0.0`: a multiple of 16 MiB; 0 for none.
-    #[arg(long, value_name = "MIB", default_value = "128")]
+    #[arg(long, value_name = "MIB", default_value = "128", value_parser = granules)]
     pub(crate) nvdimm: u32,
     /// Keep the NVDIMM in this file, which is used again if it is there.
     #[arg(long, value_name = "FILE")]
@@ -53,10 +53,20 @@ pub(crate) struct GuestArgs {
     #[arg(long)]
     pub(crate) fsdax: bool,
     /// Its memory.
-    #[arg(long, value_name = "MIB", default_value = "512")]
+    #[arg(
+        long,
+        value_name = "MIB",
+        default_value = "512",
+        value_parser = value_parser!(u32).range(64..)
+    )]
     pub(crate) memory: u32,
     /// Its CPUs.
-    #[arg(long, value_name = "N", default_value = "1")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "1",
+        value_parser = value_parser!(u32).range(1..=64)
+    )]
     pub(crate) cpus: u32,
     /// Without a NIC (else eth0 with 10.77.0.2; this machine is 10.77.0.1).
     #[arg(long, conflicts_with = "forward")]
@@ -65,7 +75,11 @@ pub(crate) struct GuestArgs {
     #[arg(long)]
     pub(crate) no_module: bool,
     /// Copy a file or folder into the guest first; TO is relative to /root.
-    #[arg(long, value_name = "FROM:TO", value_parser = OsStringValueParser::new().try_map(|text| put(&text)))]
+    #[arg(
+        long,
+        value_name = "FROM:TO",
+        value_parser = OsStringValueParser::new().try_map(|text| put(&text))
+    )]
     pub(crate) put: Vec<Copy>,
     /// Copy a file or folder of the guest here at the end.
     #[arg(
@@ -112,6 +126,19 @@ pub(crate) struct Copy {
     pub(crate) host: PathBuf,
     /// Absolute.
     pub(crate) guest: PathBuf,
+}
+
+/// Names become parts of paths.
+fn name(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    let good = !text.is_empty() && text.chars().all(plain);
+    good.then(|| text.to_owned()).ok_or_else(|| "the name of a manifest in images/".to_owned())
+}
+
+/// A size that an NVDIMM can have.
+fn granules(text: &str) -> Result<u32, String> {
+    let size = text.parse().ok().filter(|size: &u32| size.is_multiple_of(16));
+    size.ok_or_else(|| "a multiple of 16".to_owned())
 }
 
 /// The host's path may hold colons, the guest's not.
@@ -198,5 +225,8 @@ mod tests {
         assert!(run(&[b"--no-nic", b"--forward", b"1:2", b"--", b"p"]).is_err());
         assert!(run(&[b"--timeout", b"0", b"--", b"p"]).is_err());
         assert!(run(&[b"--forward", b"80", b"--", b"p"]).is_err());
+        assert!(run(&[b"--nvdimm", b"17", b"--", b"p"]).is_err());
+        assert!(run(&[b"--cpus", b"0", b"--", b"p"]).is_err());
+        assert!(run(&[b"--guest", b"../x", b"--", b"p"]).is_err());
     }
 }
