@@ -47,6 +47,17 @@ int net_bound(int type, uint16_t *port)
 	return fd;
 }
 
+int net_listen(uint16_t port)
+{
+	struct sockaddr_in address = endpoint(INADDR_ANY, port);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	CHECK(fd >= 0);
+	CHECK_EQUAL(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	CHECK_EQUAL(listen(fd, SOMAXCONN), 0);
+	return fd;
+}
+
 struct pair net_pair(void)
 {
 	uint16_t port;

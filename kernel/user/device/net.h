@@ -27,6 +27,8 @@ int net_try_echo(void);
 bool net_wait(int fd, short events);
 /* A socket of this kind, bound to 0.0.0.0 and a port of its own, whose number it tells. */
 int net_bound(int type, uint16_t *port);
+/* A socket that listens on all addresses. */
+int net_listen(uint16_t port);
 /* Closes with a reset. */
 void net_reset(int fd);
 /* Sends all of it. */

@@ -38,7 +38,7 @@ pub(super) fn rows(rig: &mut Rig) -> anyhow::Result<()> {
 }
 
 /// A guest with the module, and with one of the programs that try the device.
-fn equip(rig: &mut Rig, name: &str) -> anyhow::Result<Bench> {
+pub(super) fn equip(rig: &mut Rig, name: &str) -> anyhow::Result<Bench> {
     let module = rig.module(&[])?;
     let built = rig.world().device_program(name)?;
     let bench = rig.boot(Needs::devdax(Mib(64)).cpus(2))?;
@@ -48,12 +48,12 @@ fn equip(rig: &mut Rig, name: &str) -> anyhow::Result<Bench> {
     Ok(bench)
 }
 
-fn program(name: &str) -> String {
+pub(super) fn program(name: &str) -> String {
     format!("/run/device-{name}")
 }
 
 /// The module goes, nothing stays pinned, and the kernel has not complained.
-fn leave(rig: &mut Rig, bench: &Bench) -> anyhow::Result<()> {
+pub(super) fn leave(rig: &mut Rig, bench: &Bench) -> anyhow::Result<()> {
     rig.step("unload the module");
     bench.unload()?;
     pins_are_balanced(bench)?;
