@@ -4,10 +4,10 @@
  *
  *   conserved PORT CONNECTIONS PACKETS BYTES BATCH PLACES
  *
- * Each packet's place goes to the file PLACES. After each BATCH of packets it says so, so that the
- * sender can stay near enough for the small pool. In the end the NIC is detached, and slots are given
- * back empty while loopback brings more payload: each takes a free buffer out of the pool, until
- * none is left. A buffer that is missing then was leaked.
+ * Each packet's place goes to the file PLACES. It says when a BATCH of packets has come, so that
+ * the sender can stay near enough for the small pool. In the end the NIC is detached, and slots
+ * are given back empty while loopback brings more payload: each takes a free buffer out of the
+ * pool, until none is left. A buffer that is missing then was leaked.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
