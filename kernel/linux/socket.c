@@ -191,7 +191,8 @@ static struct paste_socket *attach_ulp(struct socket *sock, int *error)
 	INIT_LIST_HEAD(&socket->node);
 	INIT_LIST_HEAD(&socket->pending);
 	WRITE_ONCE(registering, socket);
-	*error = -tcp_setsockopt(sock->sk, SOL_TCP, TCP_ULP, KERNEL_SOCKPTR(name), strlen(name));
+	*error = -sock_common_setsockopt(sock, SOL_TCP, TCP_ULP, KERNEL_SOCKPTR(name),
+					 strlen(name));
 	WRITE_ONCE(registering, NULL);
 	if (!*error)
 		return socket;

@@ -11,6 +11,7 @@
 #include "net.h"
 
 #define PATIENCE_MS  10000
+#define MOMENT_MS    200
 #define DISCARD_PORT 9
 
 static struct sockaddr_in endpoint(uint32_t ip, uint16_t port)
@@ -46,6 +47,17 @@ int net_bound(int type, uint16_t *port)
 	return fd;
 }
 
+int net_listen(uint16_t port)
+{
+	struct sockaddr_in address = endpoint(INADDR_ANY, port);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	CHECK(fd >= 0);
+	CHECK_EQUAL(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	CHECK_EQUAL(listen(fd, SOMAXCONN), 0);
+	return fd;
+}
+
 struct pair net_pair(void)
 {
 	uint16_t port;
@@ -63,6 +75,23 @@ struct pair net_pair(void)
 int net_echo(void)
 {
 	return connected(HOST_IP, ECHO_PORT);
+}
+
+int net_try_echo(void)
+{
+	struct sockaddr_in to = endpoint(HOST_IP, ECHO_PORT);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+
+	CHECK(fd >= 0);
+	connect(fd, (struct sockaddr *)&to, sizeof(to));
+	return fd;
+}
+
+bool net_wait(int fd, short events)
+{
+	struct pollfd poll_fd = { .fd = fd, .events = events };
+
+	return poll(&poll_fd, 1, MOMENT_MS) == 1 && (poll_fd.revents & events) != 0;
 }
 
 void net_reset(int fd)

@@ -157,6 +157,10 @@ static void extra_buffers(void)
 	CHECK_EQUAL(count, total - 2 - 64);
 	for (index = 0; index < 64; index++)
 		CHECK(!seen[device.ring->slot[index].buf_idx]);
+	device_close(&device);
+	CHECK_EQUAL(registers((struct device_spec){ .extra = 0xffffffff }), ENOMEM);
+	device_close(&device);
+	CHECK_EQUAL(registers((struct device_spec){ .extra = 1000000 }), ENOMEM);
 }
 
 const struct row rows_register[] = {

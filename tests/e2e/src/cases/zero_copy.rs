@@ -67,19 +67,15 @@ pub(super) fn receive_on_ext4(rig: &mut Rig) -> anyhow::Result<()> {
 
 fn judge_receive(rig: &mut Rig, place: Place) -> anyhow::Result<()> {
     let sight = look(rig, &[], place)?;
-    let packets = sight.received.len();
-    let bytes: usize = sight.streams.iter().map(|stream| stream.bytes().len()).sum();
-    let copied = copied_bytes(&sight.placed, sight.found.len() + sight.elsewhere.len());
-    rig.figure("received_packets", as_figure(packets));
-    rig.figure("payload_bytes", as_figure(bytes));
-    #[expect(clippy::cast_precision_loss, reason = "a figure, far below 2^52")]
-    rig.figure("cpu_copied_bytes", copied as f64);
+    sight.report(rig)?;
     sight.judge().map_err(|why| anyhow!(why))
 }
 
 /// The same judge says no when the module copies.
 pub(super) fn forced_copy(rig: &mut Rig) -> anyhow::Result<()> {
     let sight = look(rig, &["PASTE_FORCE_COPY=1"], Place::Devdax)?;
+    sight.report(rig)?;
+    ensure!(sight.copied_bytes() > 0, "the search of guest memory saw no copy");
     match sight.judge() {
         Ok(()) => bail!("a module that copies passed for one that does not"),
         Err(why) if why.contains("the backend wrote it at") => Ok(()),
@@ -144,6 +140,19 @@ struct Sight {
 }
 
 impl Sight {
+    /// Bytes of needles that lie where nobody but a CPU can have put them.
+    fn copied_bytes(&self) -> u64 {
+        copied_bytes(&self.placed, self.found.len() + self.elsewhere.len())
+    }
+
+    fn report(&self, rig: &mut Rig) -> anyhow::Result<()> {
+        let bytes: usize = self.streams.iter().map(|stream| stream.bytes().len()).sum();
+        rig.figure("received_packets", as_figure(self.received.len()));
+        rig.figure("payload_bytes", as_figure(bytes));
+        rig.figure("cpu_copied_bytes", as_figure(usize::try_from(self.copied_bytes())?));
+        Ok(())
+    }
+
     fn judge(&self) -> Result<(), String> {
         judge_pieces(&self.placed)?;
         judge_slots(&self.streams, &self.placed, &self.received)?;
