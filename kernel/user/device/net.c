@@ -72,6 +72,24 @@ struct pair net_pair(void)
 	return pair;
 }
 
+struct pair net_pair_of_ipv6(void)
+{
+	struct sockaddr_in6 address = { .sin6_family = AF_INET6, .sin6_addr = in6addr_loopback };
+	struct sockaddr *at = (struct sockaddr *)&address;
+	socklen_t length = sizeof(address);
+	int listener = socket(AF_INET6, SOCK_STREAM, 0);
+	struct pair pair = { .there = socket(AF_INET6, SOCK_STREAM, 0) };
+
+	CHECK_EQUAL(bind(listener, at, length), 0);
+	CHECK_EQUAL(listen(listener, 1), 0);
+	CHECK_EQUAL(getsockname(listener, at, &length), 0);
+	CHECK_EQUAL(connect(pair.there, at, length), 0);
+	pair.here = accept(listener, NULL, NULL);
+	CHECK(pair.here >= 0);
+	close(listener);
+	return pair;
+}
+
 int net_echo(void)
 {
 	return connected(HOST_IP, ECHO_PORT);

@@ -19,6 +19,8 @@ struct pair {
 };
 
 struct pair net_pair(void);
+/* The same over IPv6. */
+struct pair net_pair_of_ipv6(void);
 /* A connection to the host, which echoes. */
 int net_echo(void);
 /* The same, which need not succeed; what it is used for may fail. */
