@@ -5,7 +5,6 @@
 
 #![forbid(unsafe_code)]
 
-mod leak;
 mod nic;
 mod persistence;
 mod rig;
@@ -28,9 +27,6 @@ fn main() -> anyhow::Result<()> {
         }
         ("zero_copy::receive", [pool, port, connections, bytes]) => {
             zero_copy::hold_in_slots(pool, number(port)?, number(connections)?, number(bytes)?)
-        }
-        ("zero_copy::leak", [pool, port, connections, packets]) => {
-            leak::count(pool, number(port)?, number(connections)?, number(packets)?)
         }
         ("persistence::recover", [pool]) => persistence::recover(pool),
         ("persistence::log", [pool, port, fault]) => {

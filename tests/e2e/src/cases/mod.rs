@@ -28,7 +28,6 @@ pub const CASES: &[Case] = &[
     Case::new("zero_copy::receive", zero_copy::receive),
     Case::new("zero_copy::receive_on_ext4", zero_copy::receive_on_ext4),
     Case::new("zero_copy::forced_copy", zero_copy::forced_copy),
-    Case::new("zero_copy::leak", zero_copy::leak),
     Case::new("buffers::conserved", buffers::conserved),
     Case::new("persistence::log", persistence::log)
         .emulated()

@@ -23,9 +23,6 @@ const CONNECTIONS: usize = 64;
 /// Lengths of the messages on each connection, in bytes.
 const MESSAGES: [usize; 7] = [64, 256, 1024, 1440, 2016, 3008, 4096];
 
-/// Packets, and the connections that they come on, of the count of buffers.
-const COUNTED: (usize, usize) = (100_000, 8);
-
 /// Where the guest's pool lies.
 #[derive(Clone, Copy)]
 enum Place {
@@ -81,34 +78,6 @@ pub(super) fn forced_copy(rig: &mut Rig) -> anyhow::Result<()> {
         Err(why) if why.contains("the backend wrote it at") => Ok(()),
         Err(why) => bail!("the copy was not what the judge saw: {why}"),
     }
-}
-
-/// After many packets, some of them held for a while, every buffer can be lent again.
-pub(super) fn leak(rig: &mut Rig) -> anyhow::Result<()> {
-    let module = rig.module(&[])?;
-    let (bench, pool) = Place::Devdax.bench(rig)?;
-    bench.address()?;
-    bench.load(&module)?;
-    let (packets, connections) = COUNTED;
-    let args = [PORT.to_string(), connections.to_string(), packets.to_string()];
-    let args: Vec<_> = [pool].into_iter().chain(args.iter().map(String::as_str)).collect();
-    let mut part = bench.part("zero_copy::leak", &args)?;
-    part.hear_of("listening")?;
-    let tcps = (0..connections).map(|_| bench.connect()).collect::<anyhow::Result<Vec<_>>>()?;
-    part.hear_of("ready")?;
-    rig.step(format!("send {packets} packets"));
-    let message = rig.seed().bytes(64);
-    for number in 0..packets {
-        tcps[number % connections].send_all(&message, PATIENCE).context("send")?;
-    }
-    let told = part.hear_of("before")?;
-    let leaked = number(&told, "before")?.saturating_sub(number(&told, "after")?);
-    let received = number(&told, "received")?;
-    part.end()?;
-    rig.figure("received_packets", as_figure(usize::try_from(received)?));
-    rig.figure("leaked_buffers", as_figure(usize::try_from(leaked)?));
-    ensure!(leaked == 0, "{leaked} buffers are lost after {received} packets");
-    Ok(())
 }
 
 impl Place {
