@@ -5,18 +5,17 @@
  * Another pool means a device reset: only then is it certain that the device has forgotten
  * every buffer of the former one. freeze and restore do that, as they do for a suspend.
  */
+#include <linux/cpu.h>
 #include <linux/delay.h>
-#include <linux/if_vlan.h>
 #include <linux/rtnetlink.h>
 #include <linux/virtio_config.h>
+#include <linux/workqueue.h>
 #include <uapi/linux/virtio_ids.h>
 #include <uapi/linux/virtio_ring.h>
 
 #include "compat.h"
 #include "nic_device.h"
 #include "port.h"
-
-#define PLAIN_BUFFER PAGE_SIZE /* bytes; room for jumbo frames up to MTU 4078 */
 
 /* Waits of at most 400 us for the device to send what it has. */
 #define SETTLE_TRIES 20
@@ -72,12 +71,32 @@ static int start_vrings(struct paste_os_nic *nic)
 	return 0;
 }
 
+static long nothing(void *argument)
+{
+	return 0;
+}
+
+/*
+ * An interrupt from before the reset may still wait for a processor to enable interrupts. If
+ * the vector went first, the kernel would complain about an unexpected one.
+ */
+static void let_interrupts_arrive(void)
+{
+	unsigned int cpu;
+
+	cpus_read_lock();
+	for_each_online_cpu(cpu)
+		work_on_cpu(cpu, nothing, NULL);
+	cpus_read_unlock();
+}
+
 /* The device forgets everything; buffers and packets return to where they came from. */
 static void stop_vrings(struct paste_os_nic *nic)
 {
 	virtio_reset_device(nic->vdev);
 	if (!nic->rx.vq)
 		return;
+	let_interrupts_arrive();
 	paste_nic_rx_exit(nic);
 	paste_nic_tx_exit(nic);
 	nic->vdev->config->del_vqs(nic->vdev);
@@ -105,9 +124,10 @@ static int create_plain_pool(struct paste_os_nic *nic)
 	struct paste_os_region *region;
 	int error;
 
-	error = paste_os_region_alloc((u64)total * PLAIN_BUFFER, &region);
+	error = paste_os_region_alloc((u64)total * PASTE_NIC_PLAIN_BUFFER, &region);
 	if (!error)
-		error = paste_pool_create(region, 0, PLAIN_BUFFER, total, &nic->plain);
+		error = paste_pool_create(region, 0, PASTE_NIC_PLAIN_BUFFER, total,
+					  &nic->plain);
 	if (error)
 		return -error;
 	paste_pool_get(nic->plain);

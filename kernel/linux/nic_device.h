@@ -17,6 +17,7 @@
 #define PASTE_LINUX_NIC_DEVICE_H
 
 #include <linux/hrtimer.h>
+#include <linux/if_vlan.h>
 #include <linux/mutex.h>
 #include <linux/netdevice.h>
 #include <linux/virtio.h>
@@ -25,6 +26,10 @@
 #include "demux.h"
 #include "nic.h"
 #include "pool.h"
+
+/* A plain buffer is a page: a frame of this MTU, VLAN tag included, fits. Bytes. */
+#define PASTE_NIC_PLAIN_BUFFER PAGE_SIZE
+#define PASTE_NIC_MAX_MTU      (PASTE_NIC_PLAIN_BUFFER - ETH_HLEN - VLAN_HLEN)
 
 /* What a net_device was before, and is to be again. */
 struct paste_nic_identity {
@@ -42,9 +47,9 @@ struct paste_nic_rx {
 	struct virtqueue *vq;
 	unsigned int count; /* chains that the vring holds */
 	unsigned int posted;
-	u32 *buffers;       /* of each entry: the pool buffer. Its address is the vring's token */
+	u32 *buffers;       /* of each entry: its buffer. The address is the vring's token */
 	u32 *free;          /* stack of the count - posted entries that are not posted */
-	struct virtio_net_hdr_mrg_rxbuf *headers; /* apart: the device can write near them */
+	struct virtio_net_hdr_mrg_rxbuf *headers; /* apart: the device writes near them */
 	bool starved;       /* the pool had too few free buffers */
 };
 
@@ -57,7 +62,7 @@ struct paste_os_nic {
 	struct paste_pool *plain;   /* for frames that are copied anyway */
 	struct paste_pool *pool;    /* plain, or a port's */
 	bool zerocopy;
-	struct paste_port *raw;     /* NIC port, gets all frames instead of the stack, or NULL */
+	struct paste_port *raw;     /* NIC port: gets all frames instead of the stack, or NULL */
 	struct paste_port *port;    /* pst port that polls, or NULL */
 	struct napi_struct napi;
 	atomic_t parked;            /* NAPI is taken and waits for the port's next sync ... */

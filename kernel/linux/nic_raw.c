@@ -73,7 +73,8 @@ static int enqueue(struct paste_os_nic *nic, u32 index, u32 offset, u16 length)
 	struct page *page = paste_buffer_page(nic->pool, index, &in_page);
 	int error;
 
-	if (length < ETH_HLEN || (u64)offset + length > nic->pool->buf_size)
+	if (length < ETH_HLEN || length > READ_ONCE(nic->dev->mtu) + VLAN_ETH_HLEN ||
+	    (u64)offset + length > nic->pool->buf_size)
 		return EINVAL;
 	sg_init_table(sg, 2);
 	/* A frame without wishes has a header of zeros. */

@@ -22,6 +22,10 @@
 static struct tcp_ulp_ops ulp;
 static struct paste_socket *registering; /* under the control lock */
 
+/* TCP over IPv4 and over IPv6 with a close of our own, and what they are copies of. */
+static struct proto protos[2];
+static struct proto *originals[2];
+
 static struct paste_socket *of(const struct sock *sk)
 {
 	return (__force struct paste_socket *)inet_csk(sk)->icsk_ulp_data;
@@ -119,11 +123,64 @@ static void leave_port(struct paste_socket *socket)
 	struct paste_port *port = socket->port;
 
 	spin_lock_bh(&paste_port_linux(port)->sockets_lock);
-	list_del_init(&socket->node);
 	list_del_init(&socket->pending);
 	spin_unlock_bh(&paste_port_linux(port)->sockets_lock);
 	paste_port_leave(port, &socket->flow);
 	socket->port = NULL;
+}
+
+/* And from the list: TCP has nothing more of the port's, or the port outlives it. Likewise. */
+static void leave_lender(struct paste_socket *socket)
+{
+	struct paste_port_linux *os = paste_port_linux(socket->lender);
+
+	spin_lock_bh(&os->sockets_lock);
+	list_del_init(&socket->node);
+	spin_unlock_bh(&os->sockets_lock);
+	socket->lender = NULL;
+}
+
+/* Everything that the lender lent comes back now. */
+static void return_loans(struct paste_socket *socket)
+{
+	paste_send_copy_out(socket->sk, socket->lender->pool);
+	leave_lender(socket);
+}
+
+/*
+ * The last descriptor goes. TCP may keep the socket for long, but its number may be another
+ * socket's at once, so nothing more of this one may come to a slot.
+ */
+static void close_socket(struct sock *sk, long timeout)
+{
+	struct paste_socket *socket = of(sk);
+	struct proto *original = socket->proto;
+
+	__module_get(THIS_MODULE); /* the ULP's reference may go before we return */
+	lock_sock(sk);
+	if (socket->port)
+		leave_port(socket);
+	release_sock(sk);
+	original->close(sk, timeout);
+	module_put(THIS_MODULE);
+}
+
+/* Under the control lock. Returns whether sk is of plain TCP and calls close_socket() now. */
+static bool hook_close(struct paste_socket *socket)
+{
+	struct sock *sk = socket->sk;
+	int family = sk->sk_family == AF_INET6;
+
+	if (!originals[family]) {
+		protos[family] = *sk->sk_prot;
+		protos[family].close = close_socket;
+		originals[family] = sk->sk_prot;
+	}
+	if (sk->sk_prot != originals[family])
+		return false;
+	socket->proto = sk->sk_prot;
+	WRITE_ONCE(sk->sk_prot, &protos[family]);
+	return true;
 }
 
 static int ulp_init(struct sock *sk)
@@ -132,6 +189,9 @@ static int ulp_init(struct sock *sk)
 
 	if (!socket || socket->sk != sk)
 		return -EPERM; /* somebody's own setsockopt(TCP_ULP, "paste") */
+	/* A sockmap or the like has hooked it without being a ULP. */
+	if (sk->sk_user_data || !hook_close(socket))
+		return -EBUSY;
 	rcu_assign_pointer(inet_csk(sk)->icsk_ulp_data, (__force void __rcu *)socket);
 	hook(socket);
 	return 0;
@@ -143,7 +203,10 @@ static void ulp_release(struct sock *sk)
 
 	if (socket->port)
 		leave_port(socket);
+	if (socket->lender)
+		leave_lender(socket);
 	rcu_assign_pointer(inet_csk(sk)->icsk_ulp_data, NULL);
+	WRITE_ONCE(sk->sk_prot, socket->proto);
 	write_lock_bh(&sk->sk_callback_lock);
 	sk->sk_data_ready = socket->data_ready;
 	sk->sk_state_change = socket->state_change;
@@ -187,7 +250,8 @@ static struct paste_socket *attach_ulp(struct socket *sock, int *error)
 	INIT_LIST_HEAD(&socket->node);
 	INIT_LIST_HEAD(&socket->pending);
 	WRITE_ONCE(registering, socket);
-	*error = -tcp_setsockopt(sock->sk, SOL_TCP, TCP_ULP, KERNEL_SOCKPTR(name), strlen(name));
+	*error = -sock_common_setsockopt(sock, SOL_TCP, TCP_ULP, KERNEL_SOCKPTR(name),
+					 strlen(name));
 	WRITE_ONCE(registering, NULL);
 	if (!*error)
 		return socket;
@@ -204,11 +268,14 @@ static int join_port(struct paste_socket *socket, struct paste_port *port, u32 f
 
 	if (socket->port)
 		return EBUSY;
+	if (socket->lender)
+		return_loans(socket);
 	paste_port_join(port, &socket->flow, fd);
 	socket->leaving = false;
 	socket->ended = false;
 	socket->reset = false;
 	socket->port = port;
+	socket->lender = port;
 	spin_lock_bh(&os->sockets_lock);
 	list_add_tail(&socket->node, &os->sockets);
 	spin_unlock_bh(&os->sockets_lock);
@@ -372,10 +439,10 @@ void paste_os_socket_unregister_all(struct paste_port *port)
 
 		lock_sock(sk);
 		socket = of(sk);
-		if (socket && socket->port == port) {
-			paste_send_copy_out(socket);
+		if (socket && socket->port == port)
 			leave_port(socket);
-		}
+		if (socket && socket->lender == port)
+			return_loans(socket);
 		release_sock(sk);
 		sock_put(sk);
 	}

@@ -24,6 +24,8 @@ struct paste_socket {
 	void (*data_ready)(struct sock *sk);
 	void (*state_change)(struct sock *sk);
 	void (*write_space)(struct sock *sk);
+	struct proto *proto;      /* what sk_prot was, likewise these three */
+	struct paste_port *lender; /* whose list node is in: TCP may still send from its buffers */
 	bool batch;               /* more of this batch comes: capture at its end. Socket's lock */
 	bool leaving;             /* about to be unregistered: nothing is captured any more */
 	bool ended;               /* the end of stream was passed on */

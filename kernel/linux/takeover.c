@@ -71,6 +71,8 @@ static const char *objection(struct net_device *dev)
 		return "is a legacy virtio device";
 	if (virtio_has_feature(vdev, VIRTIO_NET_F_STANDBY) || netdev_has_any_upper_dev(dev))
 		return "is part of a bond, bridge, VLAN or failover pair";
+	if (dev->mtu > PASTE_NIC_MAX_MTU)
+		return "has an MTU that no buffer can hold";
 	return NULL;
 }
 

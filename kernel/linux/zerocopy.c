@@ -17,6 +17,7 @@
 
 #include "bufpool.h"
 #include "capture.h"
+#include "compat.h"
 #include "frame.h"
 #include "socket.h"
 #include "zerocopy.h"
@@ -28,6 +29,8 @@ static void stack_let_go(struct sk_buff *skb, struct ubuf_info *info, bool succe
 	if (refcount_dec_and_test(&info->refcnt))
 		paste_pool_stack_put(ubuf->pool, ubuf->index);
 }
+
+static const struct ubuf_info_ops lent = { .complete = stack_let_go };
 
 static void arm(struct sk_buff *skb)
 {
@@ -86,7 +89,7 @@ static struct sk_buff *wrap(struct napi_struct *napi, const struct paste_frame *
 	skb_add_rx_frag(skb, 0, page, in_page + pool->frame_offset + frame->payload,
 			frame->payload_bytes, pool->buf_size);
 	refcount_set(&ubuf->info.refcnt, 1);
-	ubuf->info.callback = stack_let_go;
+	paste_compat_ubuf_init(&ubuf->info, &lent);
 	ubuf->info.flags = SKBFL_ZEROCOPY_FRAG | SKBFL_DONT_ORPHAN;
 	skb_shinfo(skb)->destructor_arg = &ubuf->info;
 	skb->destructor = arm;
@@ -123,7 +126,7 @@ bool paste_zerocopy_find(struct sk_buff *skb, const struct paste_pool *pool, u32
 
 	if (skb_headlen(skb) || skb_shinfo(skb)->nr_frags != 1 || skb_has_frag_list(skb))
 		return false;
-	if (!skb_zcopy(skb) || skb_uarg(skb)->callback != stack_let_go)
+	if (!skb_zcopy(skb) || !paste_compat_ubuf_is(skb_uarg(skb), &lent))
 		return false;
 	ubuf = container_of(skb_uarg(skb), struct paste_ubuf, info);
 	if (ubuf->pool != pool || skb_frag_page(frag) !=

@@ -16,6 +16,7 @@ mod modules;
 mod packages;
 mod root;
 pub mod sources;
+pub mod store;
 pub(crate) mod tree;
 mod unpack;
 
@@ -23,7 +24,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::error::{Error, Result};
-use cache::{Cache, Content, Entry, Found};
+use cache::{Cache, Entry, Found};
 use manifest::Manifest;
 use packages::Packages;
 
@@ -80,29 +81,16 @@ pub fn build(request: &Request, progress: Progress<'_>) -> Result<Image> {
     let agent = fs::read(&request.agent).map_err(|e| Error::io("read", &request.agent, e))?;
     let packages = Packages::new(request, &manifest, &cache)?;
     let (root_key, root) = root::find_or_build(&packages, &manifest, &cache, progress)?;
-    let release = root.note().to_owned();
-    let initrd_name = "initrd.cpio";
-    let parts =
-        [("root", root_key.as_bytes()), ("agent", &agent), ("list", &join(&manifest.modules))];
-    let key = hash::key(parts);
-    let make = |writer: &cache::Writer<'_>| {
-        writer.publish("initrds", &key, |dir| {
-            let bytes =
-                initrd::initrd(&root.path(root::TREE), &release, &manifest.modules, &agent)?;
-            let path = dir.join(initrd_name);
-            fs::write(&path, bytes).map_err(|e| Error::io("write", &path, e))?;
-            Ok(Content { files: vec![initrd_name.into()], ..Content::default() })
-        })
-    };
-    let initrd = find_or_make(&cache, "initrds", &key, progress, make)?;
+    let (key, initrd) =
+        initrd::find_or_make(&root_key, &root, &manifest, &agent, &cache, progress)?;
     Ok(Image {
         name: manifest.name,
         kernel: root.path(root::KERNEL),
-        initrd: initrd.path(initrd_name),
+        initrd: initrd.path(initrd::INITRD),
         root: root.path(root::ROOT),
         tree: root.path(root::TREE),
         key,
-        release,
+        release: root.note().to_owned(),
         root_key,
         parts: [root, initrd],
     })
@@ -117,7 +105,8 @@ pub fn resolve(request: &Request, progress: Progress<'_>) -> Result<Lock> {
     let cache = Cache::open(&request.cache)?;
     let _writer = cache.lock(progress)?;
     let dir = cache.folder("apt")?;
-    apt::Apt::open(&dir, &manifest, request.mirror.as_deref(), progress)?.resolve(&manifest)
+    let places = apt::places(&manifest, request.mirror.as_deref())?;
+    apt::Apt::open(&dir, &manifest.architecture, &places, progress)?.resolve(&manifest)
 }
 
 impl Image {
@@ -149,8 +138,4 @@ pub(crate) fn find_or_make(
         Found::Damaged(why) => progress(&format!("damaged cache entry {kind}/{key}: {why}")),
     }
     make(&writer)
-}
-
-fn join(lines: &[String]) -> Vec<u8> {
-    lines.join("\n").into_bytes()
 }

@@ -6,13 +6,13 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use vm::vnet::{FileId, FileOffset, Host, Observer, Tcp, Vnet};
+use vm::vnet::{FileOffset, Host, Observer, Tcp, Vnet};
 use vm::{Command, Exit, ExitCode, Guest, PowerLost};
 
-use crate::oracle::Span;
+use crate::medium::Medium;
 use crate::outcome::TimedOut;
 use crate::part::Part;
 
@@ -44,41 +44,6 @@ pub struct Bench {
     program: Vec<u8>,
     /// When the case counts as hanging.
     deadline: Instant,
-}
-
-/// The file behind a guest's NVDIMM, as the host sees it.
-#[derive(Debug)]
-pub struct Medium {
-    file: File,
-    id: FileId,
-    data_offset: u64,
-}
-
-impl Medium {
-    /// Looks at the file of an NVDIMM whose device begins at `data_offset`.
-    pub(crate) fn open(path: &Path, data_offset: u64) -> anyhow::Result<Self> {
-        let file = File::open(path).with_context(|| format!("open {}", path.display()))?;
-        let id = FileId::of_file(&file).with_context(|| format!("look at {}", path.display()))?;
-        Ok(Self { file, id, data_offset })
-    }
-
-    /// Where in the file a place of the guest's device lies.
-    pub fn of_device(&self, offset: u64, len: u64) -> Span {
-        Span { start: self.data_offset + offset, len }
-    }
-
-    /// The offset in the NVDIMM's file, if the place lies in that file.
-    pub fn offset(&self, place: Option<FileOffset>) -> Option<u64> {
-        place.filter(|place| place.file() == self.id).map(|place| place.offset)
-    }
-
-    /// Reads the file; a place near its end gives fewer bytes.
-    pub fn read(&self, offset: u64, len: usize) -> anyhow::Result<Vec<u8>> {
-        let mut bytes = vec![0; len];
-        let read = self.file.read_at(&mut bytes, offset).context("read the NVDIMM")?;
-        bytes.truncate(read);
-        Ok(bytes)
-    }
 }
 
 impl Bench {
@@ -136,7 +101,18 @@ impl Bench {
 
     /// Gives the NIC back.
     pub fn unload(&self) -> anyhow::Result<()> {
-        self.run(&Command::new("rmmod").arg("paste").timeout(PATIENCE))?;
+        let command = Command::new("rmmod").arg("paste").timeout(PATIENCE);
+        let deadline = Instant::now() + PATIENCE;
+        // A socket that a port has captured holds the module until TCP is through with it, which
+        // may be after its program's end.
+        let exit = loop {
+            let exit = self.guest.run(&command).context("run rmmod")?;
+            if !exit.error_text().contains("in use") {
+                break exit;
+            }
+            in_time(deadline, "the end of the sockets that hold the module")?;
+        };
+        ensure!(exit.success(), "unload the module: {}: {}", exit.code, exit.error_text());
         self.wait_link()
     }
 
@@ -193,6 +169,15 @@ impl Bench {
     /// What the host sees of the guest's NVDIMM.
     pub fn nvdimm(&self) -> anyhow::Result<&Medium> {
         self.nvdimm.as_ref().context("a bench with an NVDIMM")
+    }
+
+    /// Says that the guest's pool is this file on its NVDIMM, and where its bytes lie there.
+    ///
+    /// # Errors
+    /// The guest cannot tell.
+    pub fn map_file(&mut self, path: &str) -> anyhow::Result<()> {
+        let told = self.shell(&format!("filefrag -b1 -e {path}"))?;
+        self.nvdimm.as_mut().context("a bench with an NVDIMM")?.map_file(&told)
     }
 
     /// Reads the guest's memory at a place that a search of it has found.

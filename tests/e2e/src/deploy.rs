@@ -42,3 +42,19 @@ pub(crate) fn build(cargo: &Path, root: &Path) -> anyhow::Result<Programs> {
     let built = folder.join(TARGET).join("release");
     Ok(Programs { agent: built.join("agent"), cases: built.join("e2e-guest") })
 }
+
+/// Builds the programs that try the kernel module's device; the folder that they are in.
+///
+/// # Errors
+/// The C compiler's, with the end of what it said.
+pub(crate) fn build_device(root: &Path) -> anyhow::Result<PathBuf> {
+    let folder = root.join("target/kernel-device");
+    Program::new("make")
+        .arg("-C")
+        .arg(root.join("kernel/user/device"))
+        .arg(format!("OUT={}", folder.display()))
+        .timeout(BUILD_TIME)
+        .run_ok()
+        .context("build the programs that try the device")?;
+    Ok(folder)
+}

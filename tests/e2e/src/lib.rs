@@ -13,8 +13,11 @@
 mod bench;
 pub mod case;
 mod cases;
+mod console;
 mod cpu;
 mod deploy;
+mod echo;
+mod medium;
 mod oracle;
 pub mod outcome;
 mod part;

@@ -67,7 +67,9 @@ impl Part {
     pub fn collect_until(&mut self, name: &str) -> anyhow::Result<(Vec<Value>, Value)> {
         let mut before = Vec::new();
         loop {
-            let line = self.hear().with_context(|| format!("wait for {name:?}"))?;
+            let line = self.hear();
+            let line =
+                line.with_context(|| format!("wait for {name:?} after {} lines", before.len()))?;
             if line.get(name).is_some() {
                 return Ok((before, line));
             }

@@ -11,15 +11,14 @@ use vm::nvdimm::Mode;
 use vm::vnet::{Config, HostAddress, Vnet};
 use vm::{Mac, Mib, Nic, Nvdimm, Spec};
 
-use crate::bench::{Bench, HOST_ADDRESS, Medium, PREFIX_LEN};
+use crate::bench::{Bench, HOST_ADDRESS, PREFIX_LEN};
 use crate::case::Case;
+use crate::console::guest_dir;
+use crate::medium::Medium;
 use crate::outcome::{CaseResult, Figures, TimedOut};
 use crate::runner::Message;
 use crate::seed::Seed;
 use crate::world::World;
-
-/// How many lines of a console a failure shows.
-const CONSOLE_LINES: usize = 40;
 
 /// What a case wants plugged into its guest, beside a NIC.
 #[derive(Clone, Copy, Debug, Default)]
@@ -112,7 +111,7 @@ impl Rig {
     pub fn boot(&self, needs: Needs) -> anyhow::Result<Bench> {
         self.step("boot the guest");
         let base = self.world.base()?;
-        let dir = self.dir.join("guest");
+        let dir = guest_dir(&self.dir);
         std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
         let vnet = self.network()?;
         let accel = if self.case.emulated { Accel::Tcg } else { base.accel };
@@ -172,11 +171,6 @@ impl Rig {
         Err(TimedOut { limit: self.case.limit, what }.into())
     }
 
-    /// The last lines of the console of the guest that booted last.
-    pub fn console_tail(&self) -> Vec<String> {
-        console_tail(&self.dir)
-    }
-
     /// Ends the case: large files go, unless it failed and they are to be kept.
     pub fn close(self, passed: bool) -> Figures {
         if passed || !self.world.options().keep_on_fail {
@@ -195,17 +189,4 @@ impl Rig {
     pub fn world(&self) -> &Arc<World> {
         &self.world
     }
-}
-
-/// The last lines of the newest `console.log` below a case's folder.
-pub(crate) fn console_tail(dir: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let logs =
-        entries.map(|entry| entry.path().join("console.log")).chain([dir.join("console.log")]);
-    let changed = |log: &PathBuf| log.metadata().and_then(|meta| meta.modified()).ok();
-    let newest = logs.filter(|log| log.is_file()).max_by_key(changed);
-    let bytes = newest.and_then(|log| std::fs::read(log).ok()).unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<_> = text.lines().map(|line| line.trim_end().to_owned()).collect();
-    lines[lines.len().saturating_sub(CONSOLE_LINES)..].to_vec()
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 
 use crate::case::Case;
+use crate::console;
 use crate::cpu::cpu_time;
 use crate::outcome::{CaseResult, Cause, Outcome, judge};
 use crate::rig::Rig;
@@ -121,10 +122,16 @@ pub fn play(case: &Case, world: &Arc<World>, seed: Seed, events: &Sender<Message
         Err(error) => return blank(case, judge(Err(error))),
     };
     let played = catch_unwind(AssertUnwindSafe(|| (case.run)(&mut rig)));
-    let judged = judge(played.unwrap_or_else(|panic| Err(anyhow!(said_by(&*panic)))));
+    let mut judged = judge(played.unwrap_or_else(|panic| Err(anyhow!(said_by(&*panic)))));
+    if judged.0 == Outcome::Pass
+        && let Some(line) = console::warning(rig.dir())
+    {
+        let why = format!("all held, but the guest's kernel complains: {line}");
+        judged = (Outcome::Fail(why), Cause::Verdict);
+    }
     let mut result = blank(case, judged);
     if result.outcome.is_failure() {
-        result.console = rig.console_tail();
+        result.console = console::tail(rig.dir());
     }
     rig.dir().clone_into(&mut result.artefacts);
     result.figures = rig.close(!result.outcome.is_failure());
@@ -194,7 +201,7 @@ impl Watch {
             let mut result = blank(&case, (Outcome::Fail(why), by));
             result.wall = began.elapsed();
             result.artefacts = world.case_dir(case.name);
-            result.console = crate::rig::console_tail(&result.artefacts);
+            result.console = console::tail(&result.artefacts);
             self.results.push(result);
         }
         for case in &plan.cases[self.results.len()..] {

@@ -142,6 +142,14 @@ impl World {
             .context("build the kernel module")
     }
 
+    /// A program that tries the module's device, built or found built.
+    ///
+    /// # Errors
+    /// The compiler's.
+    pub(crate) fn device_program(&self, name: &str) -> anyhow::Result<PathBuf> {
+        Ok(deploy::build_device(&self.options.root)?.join(name))
+    }
+
     /// The sources of the kernel extension.
     pub fn kernel_sources(&self) -> PathBuf {
         self.options.root.join("kernel")

@@ -31,24 +31,24 @@ pub(super) struct Apt {
 }
 
 impl Apt {
-    /// Sets the private state up in `dir` and fetches the package lists.
+    /// Sets the private state up in `dir` and fetches the package lists from the first of the
+    /// places that has them.
     pub(super) fn open(
         dir: &Path,
-        manifest: &Manifest,
-        mirror: Option<&str>,
+        architecture: &str,
+        places: &[Vec<Source>],
         progress: Progress<'_>,
     ) -> Result<Self> {
-        let mut tries = candidates(manifest, mirror)?.into_iter();
-        let mut last = Err(Error::invalid("apt sources", "there are none"));
-        for sources in tries.by_ref() {
-            let apt = Self::configure(dir, &manifest.architecture, &sources)?;
+        let mut refusal = Error::invalid("apt sources", "there are none");
+        for sources in places {
+            let apt = Self::configure(dir, architecture, sources)?;
             progress("fetching package lists");
-            last = apt.get(&["update", "-qq", "-o", "APT::Update::Error-Mode=any"]);
-            if last.is_ok() {
-                return Ok(apt);
+            match apt.get(&["update", "-qq", "-o", "APT::Update::Error-Mode=any"]) {
+                Ok(_) => return Ok(apt),
+                Err(error) => refusal = error,
             }
         }
-        last.map(|_| unreachable!("a success has returned"))
+        Err(refusal)
     }
 
     fn configure(dir: &Path, architecture: &str, sources: &[Source]) -> Result<Self> {
@@ -149,8 +149,8 @@ fn keep(package: &Package, from: &Path, debs: &Path) -> Result<()> {
     fs::rename(&path, deb_path(debs, package)).map_err(|e| Error::io("keep", &path, e))
 }
 
-/// Lists of sources to try in turn.
-fn candidates(manifest: &Manifest, mirror: Option<&str>) -> Result<Vec<Vec<Source>>> {
+/// Where the guest's packages may come from, each place a list of sources, to be tried in turn.
+pub(super) fn places(manifest: &Manifest, mirror: Option<&str>) -> Result<Vec<Vec<Source>>> {
     let hint = "name a Debian mirror with --debian-mirror URL";
     if let Some(mirror) = mirror {
         if !Path::new(KEYRING).exists() {
@@ -249,8 +249,8 @@ mod tests {
 
     #[test]
     fn the_network_settings_of_the_host_are_kept_and_nothing_else() {
-        let dump = "APT::Update::Post-Invoke:: \"hook\";\nAcquire::http::Proxy \"http://p.example\";\n\
-            Dir::Etc \"etc/apt\";\n";
+        let dump = "APT::Update::Post-Invoke:: \"hook\";\n\
+            Acquire::http::Proxy \"http://p.example\";\nDir::Etc \"etc/apt\";\n";
         let text = configuration("/c/apt", "amd64", dump);
         assert!(text.contains("Acquire::http::Proxy") && !text.contains("Post-Invoke"));
         assert!(text.contains("Dir::State \"/c/apt/state\";"));

@@ -1,8 +1,8 @@
 //! Cache: finished entries under their key; an entry is whole or absent, whatever happens.
 //!
-//! An entry is a directory `KIND/KEY` that holds files, perhaps a tree, and `record.json` with size,
-//! time and hash of every file. It is written beside its place, made durable and renamed. Only the
-//! holder of the cache's lock writes; reading needs no lock.
+//! An entry is a directory `KIND/KEY` that holds files, perhaps a tree, and `record.json` with
+//! size, time and hash of every file. It is written beside its place, made durable and renamed.
+//! Only the holder of the cache's lock writes; reading needs no lock.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;

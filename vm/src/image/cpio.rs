@@ -41,7 +41,8 @@ impl Archive {
         let name_size = u32::try_from(name.len() + 1).expect("a path is short");
         let inode = self.entries;
         self.entries += 1;
-        // ino mode uid gid nlink mtime filesize devmajor devminor rdevmajor rdevminor namesize check
+        // ino mode uid gid nlink mtime, file size, device of the file system (major minor), device
+        // that the entry stands for (major minor), name size, check
         let fields = [inode, mode, 0, 0, 1, 0, size, 0, 0, device.0, device.1, name_size, 0];
         self.bytes.extend_from_slice(b"070701");
         for field in fields {

@@ -3,21 +3,48 @@
 use std::fs;
 use std::path::Path;
 
+use super::cache::{Cache, Content, Entry};
 use super::cpio::Archive;
 use super::kernel::decompress;
+use super::manifest::Manifest;
 use super::modules::load_order;
+use super::root::TREE;
+use super::{Progress, hash};
 use crate::error::{Error, Result};
 
 /// Folders that the agent mounts something on.
 const FOLDERS: [&str; 7] = ["dev", "proc", "sys", "run", "tmp", "newroot", "modules"];
 
-/// The initrd's bytes: `/init` is the agent, `/modules.list` the modules in load order.
-pub(super) fn initrd(
-    tree: &Path,
-    release: &str,
-    wanted: &[String],
+/// The file's name in its cache entry.
+pub(super) const INITRD: &str = "initrd.cpio";
+/// Counts changes of this code that change what it makes of the same input.
+const RECIPE: &str = "1";
+
+/// The initrd for a root and an agent, with the key that stands for both.
+pub(super) fn find_or_make(
+    root_key: &str,
+    root: &Entry,
+    manifest: &Manifest,
     agent: &[u8],
-) -> Result<Vec<u8>> {
+    cache: &Cache,
+    progress: Progress<'_>,
+) -> Result<(String, Entry)> {
+    let kind = "initrds";
+    let parts = [("recipe", RECIPE.as_bytes()), ("root", root_key.as_bytes()), ("agent", agent)];
+    let key = hash::key(parts);
+    let entry = super::find_or_make(cache, kind, &key, progress, |writer| {
+        writer.publish(kind, &key, |dir| {
+            let bytes = initrd(&root.path(TREE), root.note(), &manifest.modules, agent)?;
+            let path = dir.join(INITRD);
+            fs::write(&path, bytes).map_err(|e| Error::io("write", &path, e))?;
+            Ok(Content { files: vec![INITRD.to_owned()], ..Content::default() })
+        })
+    })?;
+    Ok((key, entry))
+}
+
+/// The initrd's bytes: `/init` is the agent, `/modules.list` the modules in load order.
+fn initrd(tree: &Path, release: &str, wanted: &[String], agent: &[u8]) -> Result<Vec<u8>> {
     let base = tree.join("lib/modules").join(release);
     let read = |name: &str| {
         let path = base.join(name);

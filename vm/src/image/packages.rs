@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::apt::{Apt, deb_path};
+use super::apt::{self, Apt, deb_path};
 use super::cache::{self, Cache};
 use super::lock::{Lock, Package};
 use super::manifest::Manifest;
+use super::sources::Source;
 use super::{Progress, Request, hash};
 use crate::error::{Error, Result};
 
@@ -51,8 +52,9 @@ impl<'a> Packages<'a> {
 
     /// Says where a lock differs from the project's.
     pub(super) fn tell_changes(&self, lock: &Lock, progress: Progress<'_>) {
-        for change in changes(&self.locked, lock) {
-            progress(&format!("instead of the lock: {change}"));
+        let changes = changes(&self.locked, lock);
+        if !changes.is_empty() {
+            progress(&format!("packages that are not as locked: {}", changes.join(", ")));
         }
     }
 
@@ -64,8 +66,12 @@ impl<'a> Packages<'a> {
         if let Some(lock) = self.candidates().into_iter().find(complete) {
             return Ok(lock);
         }
-        let mirror = self.request.mirror.as_deref();
-        let apt = Apt::open(&self.apt_dir, self.manifest, mirror, progress)?;
+        let places = apt::places(self.manifest, self.request.mirror.as_deref())?;
+        self.fetch_from(&places, progress)
+    }
+
+    fn fetch_from(&self, places: &[Vec<Source>], progress: Progress<'_>) -> Result<Lock> {
+        let apt = Apt::open(&self.apt_dir, &self.manifest.architecture, places, progress)?;
         let missing = self.missing(&self.locked);
         let dropped = apt.dropped(&missing)?;
         if dropped.is_empty() {
@@ -102,7 +108,7 @@ impl<'a> Packages<'a> {
     }
 }
 
-/// What is different in `new`, one line each.
+/// What is different in `new`.
 fn changes(old: &Lock, new: &Lock) -> Vec<String> {
     let find = |lock: &Lock, name: &str| lock.packages.iter().find(|p| p.name == name).cloned();
     let gone = old.packages.iter().filter(|p| find(new, &p.name).is_none());
@@ -116,18 +122,5 @@ fn changes(old: &Lock, new: &Lock) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_new_lock_is_told_as_changes() {
-        let package = |name: &str, version: &str| Package {
-            name: name.into(),
-            version: version.into(),
-            sha256: String::new(),
-        };
-        let old = Lock::new(vec![package("a", "1"), package("b", "1"), package("c", "1")]);
-        let new = Lock::new(vec![package("a", "1"), package("b", "2"), package("d", "1")]);
-        assert_eq!(changes(&old, &new), ["c 1 is left out", "b 1 -> 2", "d 1 is added"]);
-    }
-}
+#[path = "packages_tests.rs"]
+mod tests;

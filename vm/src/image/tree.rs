@@ -13,12 +13,12 @@ pub(crate) const WORK: &str = "usr/src/module";
 /// end with the namespace, so the tree itself stays as it is.
 const ENTER: &str = r#"
 set -e
-tree=$1 work=$2
-shift 2
+tree=$1 at=$2 work=$3
+shift 3
 mount --rbind /dev "$tree/dev"
 mount -t tmpfs tmpfs "$tree/tmp"
-[ -z "$work" ] || mount --bind "$work" "$tree/usr/src/module"
-exec chroot "$tree" /usr/bin/env -i PATH=/usr/sbin:/usr/bin HOME=/root LC_ALL=C "$@"
+[ -z "$work" ] || mount --bind "$work" "$tree/$at"
+exec /usr/sbin/chroot "$tree" /usr/bin/env -i PATH=/usr/sbin:/usr/bin HOME=/root LC_ALL=C "$@"
 "#;
 
 /// A program of the tree, with `work` (if any) bound to [`WORK`].
@@ -29,6 +29,7 @@ pub(crate) fn program(tree: &Path, work: Option<&Path>, argv: &[&str]) -> Progra
         .args(user)
         .args(["--mount", "--propagation", "private", "sh", "-c", ENTER, "sh"])
         .arg(tree)
+        .arg(WORK)
         .arg(work.unwrap_or(Path::new("")))
         .args(argv)
 }

@@ -48,11 +48,16 @@ impl Added {
         Ok(())
     }
 
-    fn add(&mut self, packages: impl IntoIterator<Item = String>, file: Option<&str>) {
+    fn add(
+        &mut self,
+        packages: impl IntoIterator<Item = String>,
+        files: impl IntoIterator<Item = String>,
+    ) {
         self.packages.extend(packages);
         self.packages.sort();
         self.packages.dedup();
-        self.files.extend(file.map(str::to_owned));
+        self.files.extend(files);
+        self.files.sort();
         self.files.dedup();
     }
 }
@@ -64,11 +69,11 @@ pub(super) fn installed() -> Result<BTreeSet<String>> {
     Ok(text.lines().filter_map(|line| line.strip_prefix("ii ")).map(str::to_owned).collect())
 }
 
-/// Writes down what is new since `before`, and `file` if it exists.
-pub(super) fn note(state: &Path, before: &BTreeSet<String>, file: &str) -> Result<()> {
+/// Writes down what is new since `before`, and which of `files` exist.
+pub(super) fn note(state: &Path, before: &BTreeSet<String>, files: &[&str]) -> Result<()> {
     let mut added = Added::read(state)?;
-    let file = Path::new(file).exists().then_some(file);
-    added.add(installed()?.difference(before).cloned(), file);
+    let files = files.iter().filter(|file| Path::new(file).exists());
+    added.add(installed()?.difference(before).cloned(), files.map(|&file| file.to_owned()));
     added.write(state)
 }
 
@@ -82,10 +87,10 @@ mod tests {
         let dir = state.path().join("new");
         assert_eq!(Added::read(&dir).unwrap(), Added::default());
         let mut added = Added::default();
-        added.add(["lz4".to_owned(), "kmod".to_owned()], Some("/x"));
+        added.add(["lz4".to_owned(), "kmod".to_owned()], ["/x".to_owned()]);
         added.write(&dir).unwrap();
         let mut again = Added::read(&dir).unwrap();
-        again.add(["kmod".to_owned()], Some("/x"));
+        again.add(["kmod".to_owned()], ["/x".to_owned()]);
         assert_eq!(again, added);
         fs::write(dir.join(NAME), "{").unwrap();
         assert!(Added::read(&dir).unwrap_err().to_string().contains("setup.json"));

@@ -8,6 +8,13 @@ use crate::process::quoted;
 pub(super) const BACKPORTS: &str = "/etc/apt/sources.list.d/paste-backports.sources";
 /// The package with QEMU for guests of this architecture.
 const QEMU: &str = "qemu-system-x86";
+/// The one preference that set-up may add.
+pub(super) const PIN: &str = "/etc/apt/preferences.d/paste-backports";
+/// QEMU and its firmware are as good from there as from Debian 12 itself, so the newer one wins;
+/// backports of everything else stay behind. Naming the suite at `apt-get install` is no way: it
+/// brings libraries along, or finds no solution on a machine without any QEMU.
+const PIN_TEXT: &str =
+    "Package: src:qemu src:seabios\nPin: release n=bookworm-backports\nPin-Priority: 500\n";
 /// apt waits this long for another apt to end, in seconds.
 const PATIENCE: &str = "DPkg::Lock::Timeout=300";
 
@@ -53,9 +60,9 @@ impl Gaps {
                 };
                 lines.push(write_line(BACKPORTS, &sources::deb822(&[source]), sudo));
             }
-            // The suffix takes this package from there, and of the others only what it must have.
-            packages.push(format!("{QEMU}/{suite}"));
-        } else if self.qemu {
+            lines.push(write_line(PIN, PIN_TEXT, sudo));
+        }
+        if self.qemu {
             packages.push(QEMU.to_owned());
         }
         lines.push(format!("{sudo}apt-get update"));
@@ -131,20 +138,19 @@ mod tests {
              'Signed-By: /k/debian-archive-keyring.gpg' \
              | sudo tee /etc/apt/sources.list.d/paste-backports.sources >/dev/null"
         );
-        assert_eq!(lines[1], "sudo apt-get update");
-        assert!(
-            lines[2].ends_with(" lz4 gcc libc6-dev qemu-system-x86/bookworm-backports"),
-            "{}",
-            lines[2]
-        );
-        assert_eq!(lines.len(), 3);
+        assert!(lines[1].contains("'Package: src:qemu src:seabios'"), "{}", lines[1]);
+        assert!(lines[1].contains("| sudo tee /etc/apt/preferences.d/paste-backports "));
+        assert_eq!(lines[2], "sudo apt-get update");
+        assert!(lines[3].ends_with("--no-install-recommends lz4 gcc libc6-dev qemu-system-x86"));
+        assert_eq!(lines.len(), 4);
     }
 
     #[test]
     fn backports_that_are_there_are_not_added() {
         let gaps = Gaps { qemu: true, ..Gaps::default() };
         let host = format!("{HOST}deb http://m.example/debian bookworm-backports main\n");
-        assert_eq!(commands(&gaps, "bookworm", &host).len(), 2);
+        let lines = commands(&gaps, "bookworm", &host);
+        assert!(!lines.iter().any(|line| line.contains("sources.list.d")), "{lines:?}");
     }
 
     #[test]

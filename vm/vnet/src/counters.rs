@@ -36,7 +36,7 @@ pub struct Counters {
     pub bad_frames: u64,
     /// Frames dropped because the guest's next buffer could not hold them.
     pub too_small: u64,
-    /// Frames for the guest dropped while no driver had set up the link.
+    /// Frames for the guest dropped while there was none.
     pub no_link: u64,
     /// Frontends that connected.
     pub sessions: u64,

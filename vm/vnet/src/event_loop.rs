@@ -62,6 +62,22 @@ pub(crate) struct Parts {
     pub(crate) link: SharedLink,
 }
 
+/// However the loop ends, nobody may wait for it in vain.
+impl Drop for EventLoop {
+    fn drop(&mut self) {
+        self.mailbox.stop();
+        // After a panic the state of connections may be anything; their handles time out.
+        if !std::thread::panicking() {
+            self.host.shut_down();
+        }
+        let (mutex, changed) = &*self.link;
+        if let Ok(mut link) = mutex.lock() {
+            *link = Link { gone: true, ..Link::default() };
+        }
+        changed.notify_all();
+    }
+}
+
 /// The loop's state.
 #[derive(Debug)]
 pub(crate) struct EventLoop {
@@ -127,11 +143,6 @@ impl EventLoop {
             }
             timeout = self.work();
         }
-        self.host.shut_down();
-        let (mutex, changed) = &*self.link;
-        let mut link = lock(mutex);
-        *link = Link { gone: true, ..Link::default() };
-        changed.notify_all();
     }
 
     /// Handles one ready descriptor; false when the loop is to end.
@@ -237,6 +248,9 @@ impl EventLoop {
     /// Moves frames until nothing is left to do; returns how long to sleep if nothing happens.
     fn work(&mut self) -> Option<Duration> {
         self.vhost.refuse_kicks(TX);
+        if !self.blocked {
+            self.vhost.refuse_kicks(RX);
+        }
         for _ in 0..ROUNDS {
             let (taken, drained) = self.take_from_guest();
             self.host.poll();
@@ -288,12 +302,15 @@ impl EventLoop {
         {
             match self.vhost.send(&frame) {
                 Sent::Done => self.host.wire.recycle(frame),
+                Sent::NotUp => {
+                    self.host.wire.outbox.push_front(frame);
+                    self.blocked = true;
+                }
                 Sent::NoBuffers => {
                     self.host.wire.outbox.push_front(frame);
+                    // The wish for a kick may stay: if chains came in meanwhile, it is withdrawn
+                    // when the loop works next.
                     self.blocked = !self.vhost.want_kicks(RX);
-                    if !self.blocked {
-                        self.vhost.refuse_kicks(RX);
-                    }
                 }
             }
         }

@@ -36,7 +36,7 @@ fn small_buffers(net: &Net, features: u64) -> Guest {
     let mut guest = Guest::connect(&net.socket(), features, Layout::Joined);
     guest.rx = Ring::new(&guest.rings, &guest.buffers, 0, features, Layout::Small);
     guest.add_memory();
-    guest.drive(0);
+    guest.drive([0, 0]);
     guest
 }
 

@@ -92,7 +92,7 @@ fn an_impossible_index_breaks_the_ring_until_it_is_set_up_anew() {
         assert_eq!(net.vnet.counters().broken_vrings, 1, "index {forged}");
         guest.reset();
         guest.renew(FEATURES, Layout::Split);
-        guest.drive(0);
+        guest.drive([0, 0]);
         assert!(is_arp_reply(&guest.arp()));
     }
 }
@@ -165,7 +165,7 @@ fn random_rings_never_stop_the_network() {
         guest.reset();
         guest.renew(features, Layout::Split);
         scribble(&guest, random);
-        guest.drive(0);
+        guest.drive([0, 0]);
         for _ in 0..random.below(60) {
             let head = random.below(u64::from(guest.tx.size) + 1);
             guest.tx.offer(u16::try_from(head).unwrap());
@@ -175,7 +175,7 @@ fn random_rings_never_stop_the_network() {
         guest.rx.kick.write(1).unwrap();
         guest.reset();
         guest.renew(FEATURES, Layout::Split);
-        guest.drive(0);
+        guest.drive([0, 0]);
         let answered = (0..100).any(|_| {
             guest.tx.send(&arp_request());
             guest.tx.wait_used();

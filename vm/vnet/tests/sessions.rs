@@ -27,7 +27,7 @@ fn the_link_is_up_when_the_driver_has_set_up_both_queues() {
     let mut guest = Guest::connect(&net.socket(), VERSION_1, Layout::Split);
     guest.add_memory();
     assert!(matches!(net.vnet.wait_link(AT_ONCE), Err(Error::NoLink { .. })));
-    guest.drive(0);
+    guest.drive([0, 0]);
     net.vnet.wait_link(SOON).unwrap();
     let regions = net.vnet.regions();
     assert_eq!(regions[1].guest, GuestAddress(BUFFERS));
@@ -40,7 +40,7 @@ fn a_memory_table_does_as_well_as_single_regions() {
     let net = Net::start();
     let mut guest = Guest::connect(&net.socket(), VERSION_1, Layout::Split);
     guest.set_memory_table();
-    guest.drive(0);
+    guest.drive([0, 0]);
     assert!(is_arp_reply(&guest.arp()));
     // Sent again while the rings run, as on a memory hotplug.
     guest.set_memory_table();
@@ -57,7 +57,7 @@ fn a_new_driver_with_other_features_takes_over() {
     assert_eq!(guest.reset(), (3, 3), "three frames each way");
     assert!(!net.vnet.is_up());
     guest.renew(VERSION_1 | INDIRECT, Layout::Indirect);
-    guest.drive(0);
+    guest.drive([0, 0]);
     net.vnet.wait_link(SOON).unwrap();
     assert!(is_arp_reply(&guest.arp()));
     assert_eq!(net.vnet.counters().sessions, 1);
@@ -101,7 +101,7 @@ fn a_restarted_backend_goes_on_in_the_same_rings() {
     guest.frontend = fresh.frontend;
     guest.stream = fresh.stream;
     guest.add_memory();
-    guest.drive(5);
+    guest.drive([5, 5]);
     vnet.wait_link(SOON).unwrap();
     for _ in 0..5 {
         assert!(is_arp_reply(&guest.arp()));
@@ -123,7 +123,7 @@ fn a_refused_request_does_not_end_the_session() {
         ring.desc_table_addr = ring.desc_table_addr.wrapping_add(off);
         assert!(guest.frontend.set_vring_addr(0, &ring).is_err(), "descriptors moved by {off:#x}");
     }
-    guest.drive(0);
+    guest.drive([0, 0]);
     assert!(is_arp_reply(&guest.arp()));
 }
 
@@ -198,11 +198,29 @@ fn a_ring_size_changes_with_the_driver() {
     guest.reset();
     guest.rx = Ring::new(&guest.rings, &guest.buffers, 0, VERSION_1, Layout::Joined);
     guest.tx = Ring::new(&guest.rings, &guest.buffers, 1, VERSION_1, Layout::Joined);
-    guest.drive(0);
+    guest.drive([0, 0]);
     assert!(is_arp_reply(&guest.arp()));
     guest.frontend.set_vring_enable(1, false).unwrap();
     guest.tx.send(&support::frames::arp_request());
     assert!(guest.tx.wait_used_within(Duration::from_millis(50)).is_none(), "disabled");
     guest.frontend.set_vring_enable(1, true).unwrap();
     assert!(is_arp_reply(&guest.receive()));
+}
+
+#[test]
+fn a_stopped_receive_queue_loses_no_frame() {
+    let net = Net::start();
+    let mut guest = Guest::boot(&net.socket(), VERSION_1, Layout::Split);
+    guest.frontend.set_vring_enable(0, false).unwrap();
+    for _ in 0..10 {
+        guest.send(&support::frames::arp_request());
+    }
+    // What QEMU does when the guest is paused and resumed.
+    let (rx, tx) = guest.reset();
+    assert_eq!((rx, tx), (0, 10));
+    guest.drive([rx, tx].map(|base| base.try_into().unwrap()));
+    for _ in 0..10 {
+        assert!(is_arp_reply(&guest.receive()));
+    }
+    assert!(is_arp_reply(&guest.arp()));
 }

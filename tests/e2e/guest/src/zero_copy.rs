@@ -37,7 +37,7 @@ pub(crate) fn hold_in_slots(
     let pool = Pool::create(&PoolSpec::new(path).overwrite(true)).context("create the pool")?;
     let log = Log::open(&pool).context("open the log")?;
     let buffers = log.buffers();
-    let packets = u32::try_from(bytes / 64).context("count packets")?;
+    let packets = u32::try_from(bytes / 512).context("count packets")?;
     let spec = PortSpec::new("pst:0", buffers).extra(packets + SLACK);
     let mut port = Port::open(KernelDevice::open()?, &spec).context("open the port")?;
     port.attach("eth0").context("attach the NIC")?;
@@ -52,10 +52,11 @@ pub(crate) fn hold_in_slots(
     tell(&json!({ "kept": kept.len(), "spares": buffers.spares(), "granted": port.extra_bufs() }))
 }
 
-type Sockets = BTreeMap<ConnFd, (TcpStream, SocketAddr)>;
+/// Registered sockets and their peers.
+pub(crate) type Sockets = BTreeMap<ConnFd, (TcpStream, SocketAddr)>;
 
 /// Accepts and registers; tells when the peer may send.
-fn accept(port: &mut Port, number: u16, connections: usize) -> anyhow::Result<Sockets> {
+pub(crate) fn accept(port: &mut Port, number: u16, connections: usize) -> anyhow::Result<Sockets> {
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, number)).context("listen")?;
     tell(&json!({ "listening": true }))?;
     let mut sockets = Sockets::new();

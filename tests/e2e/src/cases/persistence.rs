@@ -7,7 +7,8 @@ use serde_json::Value;
 use vm::Mib;
 use vm::vnet::{Direction, Filter, Tcp, hash};
 
-use crate::bench::{Bench, DarkBench, Medium, PATIENCE, PORT};
+use crate::bench::{Bench, DarkBench, PATIENCE, PORT};
+use crate::medium::Medium;
 use crate::oracle::Span;
 use crate::oracle::records::{Record, judge_ownership, judge_recovery, lost};
 use crate::part::{Part, number};
@@ -110,19 +111,26 @@ impl Story {
         let before = bench.observer().last_seq();
         let tcp = bench.connect()?;
         part.hear_of("ready")?;
-        for reply in 1..=replies {
+        let served = self.converse(&tcp, replies);
+        // Whoever writes into the log's buffers may break the server, too: name the cause.
+        judge_ownership(&owned, &written(bench, before)?).map_err(|why| anyhow!(why))?;
+        served?;
+        if self.fault == "none" {
             self.send(&tcp)?;
+        }
+        Ok(Session { _part: part, _tcp: tcp })
+    }
+
+    /// Sends records, each after the reply to the last.
+    fn converse(&mut self, tcp: &Tcp, replies: u64) -> anyhow::Result<()> {
+        for reply in 1..=replies {
+            self.send(tcp)?;
             let mut told = [0; 8];
             tcp.recv_exact(&mut told, PATIENCE).context("wait for a reply")?;
             ensure!(u64::from_le_bytes(told) == reply, "a reply counts {told:?}, not {reply}");
             self.acked = self.sent.len();
         }
-        let written = written(bench, before)?;
-        judge_ownership(&owned, &written).map_err(|why| anyhow!(why))?;
-        if self.fault == "none" {
-            self.send(&tcp)?;
-        }
-        Ok(Session { _part: part, _tcp: tcp })
+        Ok(())
     }
 
     /// Recovery without a run after it.
@@ -170,8 +178,11 @@ fn record(told: &Value) -> anyhow::Result<Record> {
 /// Where a record's parts lie in the NVDIMM.
 fn places(told: &Value, nvdimm: &Medium) -> anyhow::Result<Vec<Span>> {
     let parts = told["places"].as_array().context("a record has places")?;
-    let place = |part: &Value| Some(nvdimm.of_device(part[0].as_u64()?, part[1].as_u64()?));
-    parts.iter().map(|part| place(part).context("read a record's place")).collect()
+    let place = |part: &Value| {
+        let (offset, len) = part[0].as_u64().zip(part[1].as_u64()).context("read a place")?;
+        nvdimm.of_pool(offset, len)
+    };
+    parts.iter().map(place).collect()
 }
 
 /// Where in the NVDIMM the backend wrote payload after frame `before`.

@@ -7,7 +7,8 @@ use serde_json::Value;
 use vm::Mib;
 use vm::vnet::{Direction, Filter, Frame, Occurrence, Tcp, hash};
 
-use crate::bench::{Bench, Medium, PATIENCE, PORT};
+use crate::bench::{Bench, PATIENCE, PORT};
+use crate::medium::Medium;
 use crate::oracle::Span;
 use crate::oracle::copies::{
     Found, Placed, Received, copied_bytes, judge_census, judge_pieces, judge_slots,
@@ -22,8 +23,14 @@ const CONNECTIONS: usize = 64;
 /// Lengths of the messages on each connection, in bytes.
 const MESSAGES: [usize; 7] = [64, 256, 1024, 1440, 2016, 3008, 4096];
 
-/// The guest's pool.
-const POOL: &str = "/dev/dax0.0";
+/// Where the guest's pool lies.
+#[derive(Clone, Copy)]
+enum Place {
+    /// A character device over the NVDIMM.
+    Devdax,
+    /// A file on ext4 over the NVDIMM, mounted without page cache.
+    Ext4,
+}
 
 /// Through an ordinary socket a message lies in guest memory at least twice.
 pub(super) fn socket_control(rig: &mut Rig) -> anyhow::Result<()> {
@@ -47,24 +54,46 @@ pub(super) fn socket_control(rig: &mut Rig) -> anyhow::Result<()> {
 
 /// With the module, payload lies where the device wrote it and nowhere else.
 pub(super) fn receive(rig: &mut Rig) -> anyhow::Result<()> {
-    let sight = look(rig, &[])?;
-    let packets = sight.received.len();
-    let bytes: usize = sight.streams.iter().map(|stream| stream.bytes().len()).sum();
-    let copied = copied_bytes(&sight.placed, sight.found.len() + sight.elsewhere.len());
-    rig.figure("received_packets", as_figure(packets));
-    rig.figure("payload_bytes", as_figure(bytes));
-    #[expect(clippy::cast_precision_loss, reason = "a figure, far below 2^52")]
-    rig.figure("cpu_copied_bytes", copied as f64);
+    judge_receive(rig, Place::Devdax)
+}
+
+/// So it is if the pool is a file: its extents tell where its bytes lie.
+pub(super) fn receive_on_ext4(rig: &mut Rig) -> anyhow::Result<()> {
+    judge_receive(rig, Place::Ext4)
+}
+
+fn judge_receive(rig: &mut Rig, place: Place) -> anyhow::Result<()> {
+    let sight = look(rig, &[], place)?;
+    sight.report(rig)?;
     sight.judge().map_err(|why| anyhow!(why))
 }
 
 /// The same judge says no when the module copies.
 pub(super) fn forced_copy(rig: &mut Rig) -> anyhow::Result<()> {
-    let sight = look(rig, &["PASTE_FORCE_COPY=1"])?;
+    let sight = look(rig, &["PASTE_FORCE_COPY=1"], Place::Devdax)?;
+    sight.report(rig)?;
+    ensure!(sight.copied_bytes() > 0, "the search of guest memory saw no copy");
     match sight.judge() {
         Ok(()) => bail!("a module that copies passed for one that does not"),
         Err(why) if why.contains("the backend wrote it at") => Ok(()),
         Err(why) => bail!("the copy was not what the judge saw: {why}"),
+    }
+}
+
+impl Place {
+    /// A guest whose pool will lie here, and the pool's path.
+    fn bench(self, rig: &Rig) -> anyhow::Result<(Bench, &'static str)> {
+        match self {
+            Self::Devdax => Ok((rig.boot(Needs::devdax(Mib(64)))?, "/dev/dax0.0")),
+            Self::Ext4 => {
+                let bench = rig.boot(Needs::fsdax(Mib(64)))?;
+                bench.shell(
+                    "mkfs.ext4 -q -b 4096 /dev/pmem0; mkdir -p /mnt; \
+                     mount -o dax=always /dev/pmem0 /mnt; fallocate -l 32M /mnt/pool",
+                )?;
+                Ok((bench, "/mnt/pool"))
+            }
+        }
     }
 }
 
@@ -80,6 +109,19 @@ struct Sight {
 }
 
 impl Sight {
+    /// Bytes of needles that lie where nobody but a CPU can have put them.
+    fn copied_bytes(&self) -> u64 {
+        copied_bytes(&self.placed, self.found.len() + self.elsewhere.len())
+    }
+
+    fn report(&self, rig: &mut Rig) -> anyhow::Result<()> {
+        let bytes: usize = self.streams.iter().map(|stream| stream.bytes().len()).sum();
+        rig.figure("received_packets", as_figure(self.received.len()));
+        rig.figure("payload_bytes", as_figure(bytes));
+        rig.figure("cpu_copied_bytes", as_figure(usize::try_from(self.copied_bytes())?));
+        Ok(())
+    }
+
     fn judge(&self) -> Result<(), String> {
         judge_pieces(&self.placed)?;
         judge_slots(&self.streams, &self.placed, &self.received)?;
@@ -104,16 +146,16 @@ impl Sight {
 }
 
 /// Sends to a guest that receives through slots, and looks while it holds everything.
-fn look(rig: &mut Rig, flags: &[&str]) -> anyhow::Result<Sight> {
+fn look(rig: &mut Rig, flags: &[&str], place: Place) -> anyhow::Result<Sight> {
     let module = rig.module(flags)?;
-    let bench = rig.boot(Needs::devdax(Mib(64)))?;
+    let (mut bench, pool) = place.bench(rig)?;
     bench.address()?;
     bench.load(&module)?;
     let len: usize = MESSAGES.iter().sum();
     let seed = rig.seed();
     let streams: Vec<_> =
         (0..CONNECTIONS as u64).map(|number| Stream::new(seed, number, len)).collect();
-    let args = [POOL, &PORT.to_string(), &CONNECTIONS.to_string()].map(str::to_owned);
+    let args = [pool, &PORT.to_string(), &CONNECTIONS.to_string()].map(str::to_owned);
     let total = (CONNECTIONS * len).to_string();
     let args: Vec<_> = args.iter().map(String::as_str).chain([total.as_str()]).collect();
     let mut part = bench.part("zero_copy::receive", &args)?;
@@ -129,6 +171,9 @@ fn look(rig: &mut Rig, flags: &[&str]) -> anyhow::Result<Sight> {
         let places = vnet.census(&tag(seed)).context("search guest memory")?;
         whole_needles(&bench, &streams, &places)
     })?;
+    if let Place::Ext4 = place {
+        bench.map_file(pool)?;
+    }
     let nvdimm = bench.nvdimm()?;
     let numbers = numbers(&tcps);
     let placed = placed(&bench, nvdimm, &numbers)?;
@@ -224,7 +269,7 @@ fn received(
 ) -> anyhow::Result<Received> {
     let port = u16::try_from(number(slot, "port")?).context("read a slot's port")?;
     let stream = *numbers.get(&port).with_context(|| format!("a slot names port {port}"))?;
-    let file = nvdimm.of_device(number(slot, "offset")?, number(slot, "len")?);
+    let file = nvdimm.of_pool(number(slot, "offset")?, number(slot, "len")?)?;
     Ok(Received { stream, file, hash: number(slot, "hash")? })
 }
 

@@ -43,7 +43,7 @@ fn found_in(streams: &[Stream], piece: &Placed) -> Vec<Found> {
     let bytes = bytes_of(streams, piece);
     let len = bytes.len();
     let tag = &streams[0].bytes()[..TAG];
-    let hits = (0..len - NEEDLE + 1).filter(|&at| bytes[at..].starts_with(tag));
+    let hits = (0..=len - NEEDLE).filter(|&at| bytes[at..].starts_with(tag));
     hits.map(|at| Found {
         offset: piece.file.start + at as u64,
         bytes: bytes[at..at + NEEDLE].to_vec(),
@@ -61,7 +61,7 @@ fn judge(sight: &Sight) -> Verdict {
 fn payload_that_lies_only_where_it_was_written_passes() {
     let sight = sight();
     assert_eq!(judge(&sight), Ok(()));
-    assert_eq!(sight.found.len(), 2 * 6);
+    assert_eq!(sight.found.len(), 2 * 7);
     assert_eq!(copied_bytes(&sight.placed, sight.found.len()), 0);
 }
 

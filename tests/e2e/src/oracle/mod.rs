@@ -10,11 +10,11 @@ pub(crate) type Verdict = Result<(), String>;
 
 /// A half-open range of bytes, in whatever the context counts in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Span {
+pub(crate) struct Span {
     /// First byte.
-    pub start: u64,
+    pub(crate) start: u64,
     /// Length in bytes.
-    pub len: u64,
+    pub(crate) len: u64,
 }
 
 impl Span {

@@ -136,6 +136,10 @@ impl HostPort {
     }
 
     fn connect(&mut self, connection: Arc<Connection>) {
+        if connection.state().released {
+            // Given up while it waited for the link.
+            return;
+        }
         let Some(port) = self.free_port() else { return connection.end(End::NoPort) };
         let mut socket = tcp_end::socket();
         let peer = connection.peer;

@@ -34,6 +34,8 @@ pub(crate) enum Sent {
     Done,
     /// The guest has no buffers; try again after its next kick.
     NoBuffers,
+    /// The guest is paused, or between two drivers; try again after a change of its queues.
+    NotUp,
 }
 
 /// The guest's end of the network.
@@ -93,9 +95,12 @@ impl VhostPort {
     pub(crate) fn send(&mut self, frame: &[u8]) -> Sent {
         let device = Arc::clone(&self.device);
         let mut device = lock(&device);
-        if !device.is_up() {
+        if device.is_fresh() {
             count(&self.tally.no_link);
             return Sent::Done;
+        }
+        if !device.is_up() {
+            return Sent::NotUp;
         }
         let header_len = device.header_len();
         match self.take_buffers(&mut device, header_len + frame.len()) {

@@ -128,7 +128,7 @@ impl Guest {
     pub fn boot(socket: &Path, features: u64, layout: Layout) -> Self {
         let mut guest = Self::connect(socket, features, layout);
         guest.add_memory();
-        guest.drive(0);
+        guest.drive([0, 0]);
         guest
     }
 
@@ -173,9 +173,9 @@ impl Guest {
     }
 
     /// What the driver's `DRIVER_OK` makes QEMU send.
-    pub fn drive(&mut self, base: u16) {
+    pub fn drive(&mut self, bases: [u16; 2]) {
         self.frontend.set_features(self.features | PROTOCOL).unwrap();
-        for ring in [&self.rx, &self.tx] {
+        for (ring, base) in [&self.rx, &self.tx].into_iter().zip(bases) {
             let index = ring.index;
             self.frontend.set_vring_num(index, ring.size).unwrap();
             self.frontend.set_vring_base(index, base).unwrap();
