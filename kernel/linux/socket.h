@@ -32,6 +32,15 @@ struct paste_socket {
 	bool reset;               /* and the connection's violent end */
 };
 
+/* The rest of the glue, all under the socket's lock. NULL: it is no (longer) socket of ours. */
+struct paste_socket *paste_socket_of(const struct sock *sk);
+/* Take what it has received, now or when its port has room. */
+void paste_socket_capture(struct paste_socket *socket);
+/* The port gets nothing more from it. The ULP stays, inert: the kernel cannot take it off. */
+void paste_socket_leave_port(struct paste_socket *socket);
+/* TCP gets copies of what it may still send from the lender's buffers; that is none any more. */
+void paste_socket_return_loans(struct paste_socket *socket);
+
 int paste_socket_init(void);
 void paste_socket_exit(void);
 
