@@ -250,6 +250,16 @@ void paste_flow_drop(struct paste_flow_queue *queue, struct paste_flow *flow)
 	paste_os_unlock(&queue->lock);
 }
 
+bool paste_flow_has_payload(struct paste_flow_queue *queue, const struct paste_flow *flow)
+{
+	bool has;
+
+	paste_os_lock(&queue->lock);
+	has = flow->first != 0;
+	paste_os_unlock(&queue->lock);
+	return has;
+}
+
 bool paste_flow_pending(struct paste_flow_queue *queue)
 {
 	bool pending;

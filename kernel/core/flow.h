@@ -78,5 +78,7 @@ uint32_t paste_flow_drain(struct paste_flow_queue *queue, struct paste_kring *kr
 /* Forget the flow; its buffers return to the pool. */
 void paste_flow_drop(struct paste_flow_queue *queue, struct paste_flow *flow);
 bool paste_flow_pending(struct paste_flow_queue *queue);
+/* Payload of this flow waits for slots. */
+bool paste_flow_has_payload(struct paste_flow_queue *queue, const struct paste_flow *flow);
 
 #endif

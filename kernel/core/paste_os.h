@@ -63,6 +63,8 @@ int paste_os_nic_exists(const char *name);
  */
 int paste_os_nic_attach(struct paste_port *port, const char *name, struct paste_os_nic **nic);
 void paste_os_nic_detach(struct paste_port *port, struct paste_os_nic *nic);
+/* The NIC of a pst port: pass on what it has received, within reason. May sleep. */
+void paste_os_nic_receive(struct paste_os_nic *nic);
 /* Buffers came back: the NIC may post those that it lacked. Must not sleep. */
 void paste_os_nic_refill(struct paste_os_nic *nic);
 
@@ -89,7 +91,8 @@ void paste_os_nic_uncork(struct paste_os_nic *nic);
 int paste_os_socket_register(struct paste_port *port, uint32_t fd);
 /*
  * Not any more. EINVAL: it is not registered, or with another port. EBUSY: it has something to
- * send that TCP does not take now.
+ * send that TCP does not take now, or received what is in no slot yet; it receives no more then,
+ * so that the next attempt after a sync works.
  */
 int paste_os_socket_unregister(struct paste_port *port, uint32_t fd);
 /* A reference to the flow's socket, given back by send. Under a lock. */

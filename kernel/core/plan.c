@@ -121,6 +121,9 @@ int paste_plan_make(struct paste_plan *plan, struct paste_request *request)
 		return paste_request_fail(request, NETMAP_REQ_OPT_OFFSETS, error);
 	plan->rx_slots = bounded_slots(reg->nr_rx_slots);
 	plan->tx_slots = bounded_slots(reg->nr_tx_slots);
+	/* Who does not know that pst ports send should not lose many buffers to it. */
+	if (plan->kind == PASTE_PORT_PST && reg->nr_tx_slots == 0)
+		plan->tx_slots = plan->rx_slots;
 	plan->events = (reg->nr_flags & PASTE_NR_EVENTS) != 0;
 	plan->extra = reg->nr_extra_bufs > EXTRA_MAX ? EXTRA_MAX : reg->nr_extra_bufs;
 	return 0;

@@ -29,6 +29,8 @@ int paste_port_rxsync(struct paste_port *port)
 
 	if (!port)
 		return ENXIO;
+	if (port->nic && port->kind == PASTE_PORT_PST)
+		paste_os_nic_receive(port->nic);
 	error = sync_rx(port, &port->rx, &port->flows);
 	if (port->host_rx.num_slots != 0)
 		host_error = sync_rx(port, &port->host_rx, &port->host_flows);

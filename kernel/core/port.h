@@ -3,10 +3,11 @@
  * port.h -- what a descriptor of /dev/paste is bound to.
  *
  * A descriptor (one open) has at most one port. A pst port has a pool, an RX and a TX ring, its
- * flows with what they received and have to send, and at most one attached NIC. A NIC port (netmap's own) has one NIC from birth to
- * death: all frames that it receives go to the RX ring, none to the stack. With host rings the
- * stack's other end is there too: what it sends comes out of host RX, host TX injects. Ports
- * are found by name under the glue's big lock (paste_control is never entered twice at once).
+ * flows with what they received and have to send, and at most one attached NIC. A NIC port
+ * (netmap's own) has one NIC from birth to death: all frames that it receives go to the RX ring,
+ * none to the stack. With host rings the stack's other end is there too: what it sends comes out
+ * of host RX, host TX injects. Ports are found by name under the glue's big lock (paste_control
+ * is never entered twice at once).
  */
 #ifndef PASTE_PORT_H
 #define PASTE_PORT_H

@@ -292,7 +292,7 @@ struct netmap_if {
 	uint32_t ni_flags;
 	uint32_t ni_tx_rings;
 	uint32_t ni_rx_rings;
-	uint32_t ni_bufs_head; /* first extra buffer; each one's first 4 bytes name the next, 0 ends */
+	uint32_t ni_bufs_head; /* first extra buffer; the first 4 bytes of each name the next */
 	uint32_t ni_host_tx_rings;
 	uint32_t ni_host_rx_rings;
 	uint32_t ni_spare[3];

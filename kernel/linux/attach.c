@@ -18,10 +18,7 @@ int paste_os_nic_attach(struct paste_port *port, const char *name, struct paste_
 		return ENXIO;
 	/* TCP may hold buffers longer than the port lives. */
 	paste_bufpool_pin_module(port->pool);
-	if (port->kind == PASTE_PORT_NIC)
-		error = -paste_nic_set_port(nic, port);
-	else
-		error = -paste_nic_set_pool(nic, port->pool, true);
+	error = -paste_nic_set_port(nic, port);
 	if (!error)
 		*out = nic;
 	return error;
@@ -29,7 +26,7 @@ int paste_os_nic_attach(struct paste_port *port, const char *name, struct paste_
 
 void paste_os_nic_detach(struct paste_port *port, struct paste_os_nic *nic)
 {
-	paste_nic_set_pool(nic, NULL, false);
+	paste_nic_set_port(nic, NULL);
 }
 
 void paste_os_nic_refill(struct paste_os_nic *nic)

@@ -30,7 +30,8 @@ int paste_os_pool_init(struct paste_pool *pool)
 	struct paste_bufpool *bufpool;
 	u32 index;
 
-	bufpool = kvzalloc(struct_size(bufpool, ubufs, 2 * (size_t)pool->total), GFP_KERNEL);
+	bufpool = kvzalloc(struct_size(bufpool, ubufs, 2 * (size_t)pool->total),
+			   GFP_KERNEL | __GFP_NOWARN);
 	if (!bufpool)
 		return ENOMEM;
 	spin_lock_init(&bufpool->sent_lock);
@@ -69,6 +70,11 @@ struct page *paste_buffer_page(const struct paste_pool *pool, u32 index, unsigne
 
 	*offset = offset_in_page(at);
 	return paste_region_page(pool->region, at);
+}
+
+void paste_bufpool_settle(void)
+{
+	flush_workqueue(graveyard);
 }
 
 int paste_bufpool_init(void)

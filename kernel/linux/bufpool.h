@@ -34,7 +34,10 @@ static inline struct paste_bufpool *paste_bufpool(const struct paste_pool *pool)
 /* From now on the module stays loaded as long as the pool lives. */
 void paste_bufpool_pin_module(struct paste_pool *pool);
 
+/* Wait until every pool that nobody needs any more is gone. */
+void paste_bufpool_settle(void);
+
 int paste_bufpool_init(void);
-void paste_bufpool_exit(void); /* waits until every dying pool is gone */
+void paste_bufpool_exit(void);
 
 #endif

@@ -14,6 +14,7 @@
 #include <linux/rwsem.h>
 #include <linux/slab.h>
 
+#include "bufpool.h"
 #include "cdev.h"
 #include "port.h"
 #include "portlinux.h"
@@ -47,6 +48,8 @@ static int device_release(struct inode *inode, struct file *file)
 	down_write(&control_lock);
 	paste_desc_close(&open->desc);
 	up_write(&control_lock);
+	/* Who closed may unload the module next, unless the network stack holds buffers. */
+	paste_bufpool_settle();
 	kfree(open);
 	return 0;
 }

@@ -6,6 +6,7 @@
 #define PASTE_LINUX_COMPAT_H
 
 #include <linux/netdevice.h>
+#include <linux/skbuff.h>
 #include <linux/version.h>
 #include <linux/virtio_config.h>
 
@@ -45,6 +46,32 @@ static inline int paste_compat_suggest_ifindex(struct net *net, int ifindex)
 	net->ifindex = ifindex - 1;
 #endif
 	return former;
+}
+
+/* 6.10 made a table of what was one callback. Kinds of ubuf_info are told apart by it. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 10, 0)
+struct ubuf_info_ops {
+	void (*complete)(struct sk_buff *skb, struct ubuf_info *info, bool success);
+};
+#endif
+
+static inline void paste_compat_ubuf_init(struct ubuf_info *info, const struct ubuf_info_ops *ops)
+{
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 10, 0)
+	info->callback = ops->complete;
+#else
+	info->ops = ops;
+#endif
+}
+
+static inline bool paste_compat_ubuf_is(const struct ubuf_info *info,
+					const struct ubuf_info_ops *ops)
+{
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 10, 0)
+	return info->callback == ops->complete;
+#else
+	return info->ops == ops;
+#endif
 }
 
 /* 6.12.y learned to say why not. pat: a name to use if dev's own is taken in net. */

@@ -18,6 +18,17 @@ static const char *const names[] = {
 	[PASTE_TX_IN_PLACE] = "tx_in_place_bytes",
 	[PASTE_TX_COPIED] = "tx_copied_bytes",
 	[PASTE_TX_LEFT_BEHIND] = "tx_left_behind_sockets",
+	[PASTE_SHORT_WAY] = "short_way_frames",
+	[PASTE_LONG_WAY_HEADER] = "long_way_header_frames",
+	[PASTE_LONG_WAY_CHECKSUM] = "long_way_checksum_frames",
+	[PASTE_LONG_WAY_SNIFFER] = "long_way_sniffer_frames",
+	[PASTE_LONG_WAY_NETFILTER] = "long_way_netfilter_frames",
+	[PASTE_LONG_WAY_DEVICE] = "long_way_device_frames",
+	[PASTE_LONG_WAY_IPSEC] = "long_way_ipsec_frames",
+	[PASTE_LONG_WAY_SOCKET] = "long_way_socket_frames",
+	[PASTE_LONG_WAY_BUSY] = "long_way_busy_frames",
+	[PASTE_RX_FRAMES_IN_SYNC] = "rx_frames_in_sync",
+	[PASTE_RX_FRAMES_IN_NAPI] = "rx_frames_in_napi",
 };
 
 static atomic64_t values[PASTE_COUNTERS];

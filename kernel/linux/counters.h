@@ -19,6 +19,17 @@ enum paste_counter {
 	PASTE_TX_IN_PLACE,       /* payload bytes given to TCP where the application put them */
 	PASTE_TX_COPIED,         /* ... copied: the route's device cannot gather */
 	PASTE_TX_LEFT_BEHIND,    /* sockets that still send from the buffers of a port that ended */
+	PASTE_RX_FRAMES_IN_SYNC, /* frames that NICs of pst ports received in the ports' syncs */
+	PASTE_RX_FRAMES_IN_NAPI, /* ... in softirqs */
+	PASTE_SHORT_WAY,         /* frames lent and given to TCP at once */
+	PASTE_LONG_WAY_HEADER,   /* lent, but went the ordinary way: IPv6, options, FIN ..., */
+	PASTE_LONG_WAY_CHECKSUM, /* ... nobody has checked their checksum, */
+	PASTE_LONG_WAY_SNIFFER,  /* ... a packet socket is open, */
+	PASTE_LONG_WAY_NETFILTER,/* ... there are rules, */
+	PASTE_LONG_WAY_DEVICE,   /* ... tc, XDP, a bridge or VRF has the device, */
+	PASTE_LONG_WAY_IPSEC,    /* ... there are IPsec policies, */
+	PASTE_LONG_WAY_SOCKET,   /* ... filter, time stamps, MD5, TTL; no cached route, */
+	PASTE_LONG_WAY_BUSY,     /* ... somebody had the socket locked, or it ends */
 	PASTE_COUNTERS,
 };
 

@@ -6,6 +6,7 @@
  * every buffer of the former one. freeze and restore do that, as they do for a suspend.
  */
 #include <linux/cpu.h>
+#include <linux/delay.h>
 #include <linux/rtnetlink.h>
 #include <linux/virtio_config.h>
 #include <linux/workqueue.h>
@@ -15,6 +16,9 @@
 #include "compat.h"
 #include "nic_device.h"
 #include "port.h"
+
+/* Waits of at most 400 us for the device to send what it has. */
+#define SETTLE_TRIES 20
 
 /* Smaller vrings than this cannot hold the largest packet twice. */
 #define MIN_VRING 64
@@ -166,6 +170,7 @@ static int probe(struct virtio_device *vdev)
 	nic->zerocopy = false;
 	nic->guest_csum = virtio_has_feature(vdev, VIRTIO_NET_F_GUEST_CSUM);
 	INIT_WORK(&nic->link_work, update_link);
+	paste_nic_poll_init(nic);
 	error = start_vrings(nic);
 	if (error)
 		goto no_vrings;
@@ -198,7 +203,7 @@ static void remove(struct virtio_device *vdev)
 	struct paste_os_nic *nic = vdev->priv;
 	struct net_device *dev = nic->dev;
 
-	/* From here on paste_nic_set_pool() refuses, and the core reports no more changes. */
+	/* From here on paste_nic_set_port() refuses, and the core reports no more changes. */
 	mutex_lock(&nic->lock);
 	nic->gone = true;
 	mutex_unlock(&nic->lock);
@@ -212,6 +217,7 @@ static void remove(struct virtio_device *vdev)
 	free_netdev(dev);
 	drop_pools(nic);
 	nic->raw = NULL;
+	nic->port = NULL;
 	nic->vdev = NULL;
 }
 
@@ -224,6 +230,23 @@ static void config_changed(struct virtio_device *vdev)
 
 /* ------------------------------------------------------------------ another pool */
 
+/*
+ * Other people's frames on the vrings still get through: a lost one costs them a retransmission
+ * timeout. NAPI is off; what GRO holds goes up with its next poll.
+ */
+static void settle(struct paste_os_nic *nic)
+{
+	int tries;
+
+	if (!nic->rx.vq || !netif_running(nic->dev))
+		return;
+	for (tries = 0; tries < SETTLE_TRIES && !paste_nic_tx_idle(nic); tries++)
+		usleep_range(100, 400);
+	local_bh_disable();
+	paste_nic_receive(nic, nic->rx.count);
+	local_bh_enable();
+}
+
 /* Quiet: no NAPI, no transmission, no device. Under RTNL, or with all tasks frozen. */
 static int freeze(struct virtio_device *vdev)
 {
@@ -235,6 +258,7 @@ static int freeze(struct virtio_device *vdev)
 	netif_tx_lock_bh(nic->dev);
 	netif_device_detach(nic->dev);
 	netif_tx_unlock_bh(nic->dev);
+	settle(nic);
 	stop_vrings(nic);
 	return 0;
 }
@@ -264,10 +288,11 @@ static void negotiate_checksum(struct paste_os_nic *nic)
 		__virtio_clear_bit(nic->vdev, VIRTIO_NET_F_GUEST_CSUM);
 }
 
-static int change_pool(struct paste_os_nic *nic, struct paste_pool *pool, bool zerocopy,
-		       struct paste_port *raw)
+static int change_port(struct paste_os_nic *nic, struct paste_port *port)
 {
+	struct paste_pool *pool = port ? port->pool : NULL;
 	struct paste_pool *former = nic->pool;
+	bool is_pst = port && port->kind == PASTE_PORT_PST;
 	int error;
 
 	if (nic->gone)
@@ -283,8 +308,9 @@ static int change_pool(struct paste_os_nic *nic, struct paste_pool *pool, bool z
 		return error;
 	paste_pool_get(pool);
 	nic->pool = pool;
-	nic->zerocopy = zerocopy;
-	nic->raw = raw;
+	nic->zerocopy = is_pst;
+	nic->port = is_pst ? port : NULL;
+	nic->raw = is_pst ? NULL : port;
 	negotiate_checksum(nic);
 	nic->dev->max_mtu = paste_nic_max_mtu(nic, pool);
 	paste_pool_put(former);
@@ -297,27 +323,16 @@ static int change_pool(struct paste_os_nic *nic, struct paste_pool *pool, bool z
 	return error;
 }
 
-static int change_pool_locked(struct paste_os_nic *nic, struct paste_pool *pool, bool zerocopy,
-			      struct paste_port *raw)
+int paste_nic_set_port(struct paste_os_nic *nic, struct paste_port *port)
 {
 	int error;
 
 	mutex_lock(&nic->lock);
 	rtnl_lock();
-	error = change_pool(nic, pool, zerocopy, raw);
+	error = change_port(nic, port);
 	rtnl_unlock();
 	mutex_unlock(&nic->lock);
 	return error;
-}
-
-int paste_nic_set_pool(struct paste_os_nic *nic, struct paste_pool *pool, bool zerocopy)
-{
-	return change_pool_locked(nic, pool, zerocopy, NULL);
-}
-
-int paste_nic_set_port(struct paste_os_nic *nic, struct paste_port *port)
-{
-	return change_pool_locked(nic, port->pool, false, port);
 }
 
 void paste_nic_refill(struct paste_os_nic *nic)

@@ -19,14 +19,13 @@ void paste_nic_exit(void);
  * the device is unplugged; the caller holds the control mutex. */
 struct paste_os_nic *paste_nic_find(struct net *net, const char *name);
 struct net_device *paste_nic_netdev(const struct paste_os_nic *nic);
-/* RX buffers come from pool from now on (NULL: the NIC's own plain pool again). Resets the device,
- * sleeps. When it returns, no buffer of the former pool is in the device. Takes and drops pool
- * references itself. zerocopy: whether frames of registered flows are lent to the stack in place.
+/* The NIC receives into the buffers of port from now on (NULL: of its own plain pool again). Of a
+ * pst port: frames of registered flows are lent to the stack in place. Of a NIC port: all frames
+ * go to its rings, none to the stack. Resets the device, sleeps. When it returns, no buffer of
+ * the former pool is in the device. Takes and drops pool references itself.
  * Negative errno, and the NIC is where it was: -ENODEV unplugged, -EBUSY in another port's pool,
  * -EMSGSIZE the NIC's MTU needs larger buffers. Another one: the device did not start again; the
  * former pool is out of it all the same, and the next call tries again. */
-int paste_nic_set_pool(struct paste_os_nic *nic, struct paste_pool *pool, bool zerocopy);
-/* The same for a NIC port: its pool, and all frames go to its rings, none to the stack. */
 int paste_nic_set_port(struct paste_os_nic *nic, struct paste_port *port);
 /* Buffers came back to the pool: post what the RX vring lacks. Any context. */
 void paste_nic_refill(struct paste_os_nic *nic);

@@ -4,6 +4,7 @@
  *
  *   takeover.c   chooses virtio devices and names what their net_device has to look like
  *   nic.c        life: probe, remove, another pool
+ *   nic_poll.c   who looks after the vrings, and when
  *   nic_rx.c     the RX vring: buffers of the pool out, frames in
  *   nic_tx.c     the TX vring
  *   nic_raw.c    past the stack, for a NIC port
@@ -15,12 +16,14 @@
 #ifndef PASTE_LINUX_NIC_DEVICE_H
 #define PASTE_LINUX_NIC_DEVICE_H
 
+#include <linux/hrtimer.h>
 #include <linux/if_vlan.h>
 #include <linux/mutex.h>
 #include <linux/netdevice.h>
 #include <linux/virtio.h>
 #include <uapi/linux/virtio_net.h>
 
+#include "demux.h"
 #include "nic.h"
 #include "pool.h"
 
@@ -44,7 +47,7 @@ struct paste_nic_rx {
 	struct virtqueue *vq;
 	unsigned int count; /* chains that the vring holds */
 	unsigned int posted;
-	u32 *buffers;       /* of each entry: the pool buffer. Its address is the vring's token */
+	u32 *buffers;       /* of each entry: its buffer. The address is the vring's token */
 	u32 *free;          /* stack of the count - posted entries that are not posted */
 	struct virtio_net_hdr_mrg_rxbuf *headers; /* apart: the device writes near them */
 	bool starved;       /* the pool had too few free buffers */
@@ -59,8 +62,13 @@ struct paste_os_nic {
 	struct paste_pool *plain;   /* for frames that are copied anyway */
 	struct paste_pool *pool;    /* plain, or a port's */
 	bool zerocopy;
-	struct paste_port *raw;     /* NIC port that gets all frames instead of the stack, or NULL */
+	struct paste_port *raw;     /* NIC port: gets all frames instead of the stack, or NULL */
+	struct paste_port *port;    /* pst port that polls, or NULL */
 	struct napi_struct napi;
+	atomic_t parked;            /* NAPI is taken and waits for the port's next sync ... */
+	struct hrtimer patience;    /* ... but no longer than this */
+	struct paste_demux demux;   /* of the poll that runs */
+	bool polled;                /* the port has synced since the timer ran out last */
 	spinlock_t raw_lock;        /* polling. Taken before the TX queue's lock */
 	bool polling;               /* NAPI is enabled; changes under RTNL, too */
 	bool guest_csum;            /* the device offers GUEST_CSUM */
@@ -101,6 +109,8 @@ netdev_tx_t paste_nic_transmit(struct sk_buff *skb, struct net_device *dev);
 void paste_nic_tx_free_sent(struct paste_os_nic *nic, int budget);
 /* The same for NAPI, which locks. True: ask again, more has been sent meanwhile. */
 bool paste_nic_tx_poll(struct paste_os_nic *nic, int budget);
+/* Everything was sent. */
+bool paste_nic_tx_idle(struct paste_os_nic *nic);
 void paste_nic_tx_exit(struct paste_os_nic *nic); /* after a reset */
 
 /* nic_raw.c */
@@ -112,6 +122,10 @@ netdev_tx_t paste_nic_raw_transmit(struct paste_os_nic *nic, struct sk_buff *skb
 
 /* nic_netdev.c */
 int paste_nic_netdev_create(struct paste_os_nic *nic);
+
+/* nic_poll.c */
+void paste_nic_poll_init(struct paste_os_nic *nic);
+int paste_nic_poll(struct napi_struct *napi, int budget);
 void paste_nic_start(struct paste_os_nic *nic); /* post buffers, start NAPI */
 void paste_nic_stop(struct paste_os_nic *nic);
 void paste_nic_schedule(struct paste_os_nic *nic);

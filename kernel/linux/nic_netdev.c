@@ -10,65 +10,6 @@
 
 #include "nic_device.h"
 
-void paste_nic_schedule(struct paste_os_nic *nic)
-{
-	if (!napi_schedule_prep(&nic->napi))
-		return;
-	virtqueue_disable_cb(nic->rx.vq);
-	virtqueue_disable_cb(nic->tx);
-	__napi_schedule(&nic->napi);
-}
-
-void paste_nic_interrupt(struct virtqueue *vq)
-{
-	paste_nic_schedule(vq->vdev->priv);
-}
-
-static int poll(struct napi_struct *napi, int budget)
-{
-	struct paste_os_nic *nic = container_of(napi, struct paste_os_nic, napi);
-	bool more = paste_nic_tx_poll(nic, budget);
-	unsigned int position;
-	int done;
-
-	done = budget ? paste_nic_receive(nic, budget) : 0;
-	if (!budget || done == budget)
-		return done;
-	position = virtqueue_enable_cb_prepare(nic->rx.vq);
-	if (!napi_complete_done(napi, done)) {
-		virtqueue_disable_cb(nic->rx.vq);
-		return done;
-	}
-	if (more || virtqueue_poll(nic->rx.vq, position))
-		paste_nic_schedule(nic);
-	return done;
-}
-
-void paste_nic_start(struct paste_os_nic *nic)
-{
-	paste_nic_rx_fill(nic, GFP_KERNEL);
-	napi_enable(&nic->napi);
-	spin_lock_bh(&nic->raw_lock);
-	nic->polling = true;
-	spin_unlock_bh(&nic->raw_lock);
-	/* Interrupts that came before had no effect, and there will be no other. */
-	local_bh_disable();
-	paste_nic_schedule(nic);
-	local_bh_enable();
-}
-
-void paste_nic_stop(struct paste_os_nic *nic)
-{
-	bool polling;
-
-	spin_lock_bh(&nic->raw_lock);
-	polling = nic->polling;
-	nic->polling = false;
-	spin_unlock_bh(&nic->raw_lock);
-	if (polling)
-		napi_disable(&nic->napi);
-}
-
 static int open(struct net_device *dev)
 {
 	paste_nic_start(paste_nic_of(dev));
@@ -145,7 +86,7 @@ int paste_nic_netdev_create(struct paste_os_nic *nic)
 	dev->ethtool_ops = &ethtool_ops;
 	set_features(dev, nic->vdev);
 	netif_set_real_num_tx_queues(dev, 1);
-	netif_napi_add(dev, &nic->napi, poll);
+	netif_napi_add(dev, &nic->napi, paste_nic_poll);
 	netif_carrier_off(dev);
 	nic->dev = dev;
 	return 0;

@@ -10,6 +10,7 @@
 #include <linux/slab.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
+#include <net/sock.h>
 
 #include "nic_device.h"
 #include "zerocopy.h"
@@ -116,13 +117,15 @@ static struct sk_buff *copy_frame(struct paste_os_nic *nic, u32 buffer, unsigned
 }
 
 /* Lending must not drain the pool: the vring needs buffers for everybody's frames. */
-static struct sk_buff *lend_frame(struct paste_os_nic *nic, u32 buffer, unsigned int length)
+static struct sk_buff *lend_frame(struct paste_os_nic *nic, u32 buffer, unsigned int length,
+				  struct sock **owner)
 {
 	if (!nic->zerocopy)
 		return NULL;
 	if (paste_pool_count(nic->pool, PASTE_FREE) < nic->rx.count / 2)
 		return NULL;
-	return paste_zerocopy_receive(&nic->napi, nic->dev, nic->pool, buffer, length);
+	return paste_zerocopy_receive(&nic->napi, nic->dev, nic->pool, buffer, length,
+				      owner);
 }
 
 static bool set_checksum(struct paste_os_nic *nic, struct sk_buff *skb,
@@ -142,13 +145,18 @@ static bool set_checksum(struct paste_os_nic *nic, struct sk_buff *skb,
 
 /*
  * In order, and without GRO, while frames are lent: a copied segment that GRO holds back would
- * let a lent one of the same connection overtake it.
+ * let a lent one of the same connection overtake it. owner: of a lent frame, with a reference.
  */
-static void deliver(struct paste_os_nic *nic, struct sk_buff *skb, struct list_head *batch)
+static void deliver(struct paste_os_nic *nic, struct sk_buff *skb, struct sock *owner,
+		    struct list_head *batch)
 {
 	dev_sw_netstats_rx_add(nic->dev, skb->len);
 	skb->protocol = eth_type_trans(skb, nic->dev);
 	skb_record_rx_queue(skb, 0);
+	if (owner && paste_demux_take(&nic->demux, skb, owner))
+		return;
+	if (owner)
+		sock_put(owner);
 	if (nic->zerocopy)
 		list_add_tail(&skb->list, batch);
 	else
@@ -159,19 +167,24 @@ static void deliver(struct paste_os_nic *nic, struct sk_buff *skb, struct list_h
 static bool to_stack(struct paste_os_nic *nic, const struct virtio_net_hdr *header, u32 buffer,
 		     unsigned int length, struct list_head *batch)
 {
-	struct sk_buff *skb = lend_frame(nic, buffer, length);
+	struct sock *owner = NULL;
+	struct sk_buff *skb = lend_frame(nic, buffer, length, &owner);
 	bool lent = skb;
 
-	if (!skb)
+	if (!skb) {
+		owner = NULL;
 		skb = copy_frame(nic, buffer, length);
+	}
 	if (!skb) {
 		DEV_STATS_INC(nic->dev, rx_dropped);
 	} else if (!set_checksum(nic, skb, header)) {
 		DEV_STATS_INC(nic->dev, rx_frame_errors);
 		DEV_STATS_INC(nic->dev, rx_errors);
 		kfree_skb(skb);
+		if (owner)
+			sock_put(owner);
 	} else {
-		deliver(nic, skb, batch);
+		deliver(nic, skb, owner, batch);
 	}
 	return lent;
 }
@@ -213,6 +226,8 @@ int paste_nic_receive(struct paste_os_nic *nic, int budget)
 	}
 	if (nic->raw && done)
 		paste_os_port_wake(nic->raw);
+	/* First, as the ends of connections come the ordinary way. */
+	paste_demux_flush(&nic->demux);
 	netif_receive_skb_list(&batch);
 	if (done || READ_ONCE(rx->starved))
 		paste_nic_rx_fill(nic, GFP_ATOMIC);

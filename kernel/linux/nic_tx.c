@@ -65,6 +65,17 @@ bool paste_nic_tx_poll(struct paste_os_nic *nic, int budget)
 	return more;
 }
 
+bool paste_nic_tx_idle(struct paste_os_nic *nic)
+{
+	bool idle;
+
+	netif_tx_lock_bh(nic->dev);
+	paste_nic_tx_free_sent(nic, 0);
+	idle = nic->tx->num_free == virtqueue_get_vring_size(nic->tx);
+	netif_tx_unlock_bh(nic->dev);
+	return idle;
+}
+
 void paste_nic_tx_exit(struct paste_os_nic *nic)
 {
 	void *token;

@@ -11,7 +11,8 @@
 
 void *paste_os_alloc(size_t bytes)
 {
-	return kvzalloc(bytes, GFP_KERNEL);
+	/* Many sizes are the user's choice: an error says enough. */
+	return kvzalloc(bytes, GFP_KERNEL | __GFP_NOWARN);
 }
 
 void paste_os_free(void *memory)

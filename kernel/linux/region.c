@@ -69,7 +69,8 @@ static int pin_and_map(u64 user, struct paste_os_region *region)
 {
 	int error;
 
-	region->pages = kvcalloc(region->count, sizeof(*region->pages), GFP_KERNEL);
+	/* NOWARN: the user chose the size. */
+	region->pages = kvcalloc(region->count, sizeof(*region->pages), GFP_KERNEL | __GFP_NOWARN);
 	if (!region->pages)
 		return ENOMEM;
 	error = pin_pages(user, region);
@@ -113,8 +114,11 @@ int paste_os_region_alloc(uint64_t bytes, struct paste_os_region **out)
 {
 	struct paste_os_region *region;
 
-	if (!bytes || bytes > SZ_4G)
+	if (!bytes)
 		return EINVAL;
+	/* vmalloc would complain loudly, or have others killed first. */
+	if (bytes > SZ_4G || bytes >> PAGE_SHIFT > si_mem_available() / 2)
+		return ENOMEM;
 	region = kzalloc(sizeof(*region), GFP_KERNEL);
 	if (!region)
 		return ENOMEM;

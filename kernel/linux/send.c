@@ -25,6 +25,8 @@ static void stack_let_go(struct sk_buff *skb, struct ubuf_info *info, bool succe
 		paste_pool_stack_put(ubuf->pool, ubuf->index);
 }
 
+static const struct ubuf_info_ops sent_ops = { .complete = stack_let_go };
+
 /* With a reference. The entry's own reference keeps the buffer meanwhile. */
 static struct ubuf_info *get_ubuf(struct paste_pool *pool, u32 index)
 {
@@ -35,7 +37,7 @@ static struct ubuf_info *get_ubuf(struct paste_pool *pool, u32 index)
 	spin_lock_bh(&bufpool->sent_lock);
 	if (!refcount_inc_not_zero(&ubuf->info.refcnt)) {
 		paste_pool_stack_get(pool, index);
-		ubuf->info.callback = stack_let_go;
+		paste_compat_ubuf_init(&ubuf->info, &sent_ops);
 		ubuf->info.flags = SKBFL_ZEROCOPY_FRAG | SKBFL_DONT_ORPHAN;
 		refcount_set(&ubuf->info.refcnt, 1);
 	}
@@ -111,7 +113,7 @@ static bool is_ours(struct sk_buff *skb, const struct paste_pool *pool)
 {
 	const struct ubuf_info *info = skb_zcopy(skb);
 
-	return info && info->callback == stack_let_go &&
+	return info && paste_compat_ubuf_is(info, &sent_ops) &&
 	       container_of(info, struct paste_ubuf, info)->pool == pool;
 }
 
@@ -131,10 +133,8 @@ static bool copy_out(struct sock *sk, struct sk_buff *skb)
 	return true;
 }
 
-void paste_send_copy_out(struct paste_socket *socket)
+void paste_send_copy_out(struct sock *sk, const struct paste_pool *pool)
 {
-	const struct paste_pool *pool = socket->port->pool;
-	struct sock *sk = socket->sk;
 	struct sk_buff *skb;
 	bool copied = true;
 

@@ -5,8 +5,10 @@
 #ifndef PASTE_LINUX_SEND_H
 #define PASTE_LINUX_SEND_H
 
+struct paste_pool;
 struct paste_port;
 struct paste_socket;
+struct sock;
 
 /*
  * Give TCP what the flow has, as much as it takes; the caller holds the socket's lock and its
@@ -14,10 +16,10 @@ struct paste_socket;
  */
 void paste_send(struct paste_socket *socket);
 /*
- * The port ends while TCP may still send from its buffers again: give TCP copies, so that the
+ * The pool's port ends while TCP may still send from its buffers: give TCP copies, so that the
  * next owner of the memory can write it. Under the socket's lock.
  */
-void paste_send_copy_out(struct paste_socket *socket);
+void paste_send_copy_out(struct sock *sk, const struct paste_pool *pool);
 
 /* Have somebody call paste_port_send(). Any context; the port is alive. */
 void paste_send_later(struct paste_port *port);

@@ -26,7 +26,7 @@ static struct paste_socket *registering; /* under the control lock */
 static struct proto protos[2];
 static struct proto *originals[2];
 
-static struct paste_socket *of(const struct sock *sk)
+struct paste_socket *paste_socket_of(const struct sock *sk)
 {
 	return (__force struct paste_socket *)inet_csk(sk)->icsk_ulp_data;
 }
@@ -46,29 +46,46 @@ static void set_pending(struct paste_socket *socket)
 	spin_unlock_bh(&port->sockets_lock);
 }
 
-static void capture_or_wait(struct paste_socket *socket)
+void paste_socket_capture(struct paste_socket *socket)
 {
-	if (!paste_capture(socket))
+	if (!socket->leaving && !paste_capture(socket))
 		set_pending(socket);
 }
 
 static void data_ready(struct sock *sk)
 {
-	struct paste_socket *socket = of(sk);
+	struct paste_socket *socket = paste_socket_of(sk);
 
-	if (socket->port)
-		capture_or_wait(socket);
-	else
+	if (!socket->port)
 		socket->data_ready(sk);
+	else if (!socket->batch)
+		paste_socket_capture(socket);
+}
+
+void paste_socket_batch_begin(struct sock *sk)
+{
+	if (paste_socket_is_registered(sk))
+		paste_socket_of(sk)->batch = true;
+}
+
+void paste_socket_batch_end(struct sock *sk)
+{
+	struct paste_socket *socket = paste_socket_is_registered(sk) ? paste_socket_of(sk) : NULL;
+
+	if (!socket || !socket->batch)
+		return;
+	socket->batch = false;
+	if (socket->port)
+		paste_socket_capture(socket);
 }
 
 static void state_change(struct sock *sk)
 {
-	struct paste_socket *socket = of(sk);
+	struct paste_socket *socket = paste_socket_of(sk);
 
 	/* After a FIN data_ready() follows by itself; after a reset nothing does. */
 	if (socket->port && sk->sk_state == TCP_CLOSE) {
-		capture_or_wait(socket);
+		paste_socket_capture(socket);
 		/* What waits to be sent fails. */
 		if (paste_transmit_ready(&socket->port->transmit, &socket->flow))
 			paste_send_later(socket->port);
@@ -78,7 +95,7 @@ static void state_change(struct sock *sk)
 
 static void write_space(struct sock *sk)
 {
-	struct paste_socket *socket = of(sk);
+	struct paste_socket *socket = paste_socket_of(sk);
 
 	socket->write_space(sk);
 	/* TCP is in the middle of something: it is sent from a worker. */
@@ -101,16 +118,33 @@ static void hook(struct paste_socket *socket)
 }
 
 /* Under the socket's lock. The ULP stays, inert: the kernel offers no way to take it off. */
-static void leave_port(struct paste_socket *socket)
+void paste_socket_leave_port(struct paste_socket *socket)
 {
 	struct paste_port *port = socket->port;
 
 	spin_lock_bh(&paste_port_linux(port)->sockets_lock);
-	list_del_init(&socket->node);
 	list_del_init(&socket->pending);
 	spin_unlock_bh(&paste_port_linux(port)->sockets_lock);
 	paste_port_leave(port, &socket->flow);
 	socket->port = NULL;
+}
+
+/* And from the list: TCP has nothing more of the port's, or the port outlives it. Likewise. */
+static void leave_lender(struct paste_socket *socket)
+{
+	struct paste_port_linux *os = paste_port_linux(socket->lender);
+
+	spin_lock_bh(&os->sockets_lock);
+	list_del_init(&socket->node);
+	spin_unlock_bh(&os->sockets_lock);
+	socket->lender = NULL;
+}
+
+/* Everything that the lender lent comes back now. */
+void paste_socket_return_loans(struct paste_socket *socket)
+{
+	paste_send_copy_out(socket->sk, socket->lender->pool);
+	leave_lender(socket);
 }
 
 /*
@@ -119,13 +153,13 @@ static void leave_port(struct paste_socket *socket)
  */
 static void close_socket(struct sock *sk, long timeout)
 {
-	struct paste_socket *socket = of(sk);
+	struct paste_socket *socket = paste_socket_of(sk);
 	struct proto *original = socket->proto;
 
 	__module_get(THIS_MODULE); /* the ULP's reference may go before we return */
 	lock_sock(sk);
 	if (socket->port)
-		leave_port(socket);
+		paste_socket_leave_port(socket);
 	release_sock(sk);
 	original->close(sk, timeout);
 	module_put(THIS_MODULE);
@@ -165,10 +199,12 @@ static int ulp_init(struct sock *sk)
 
 static void ulp_release(struct sock *sk)
 {
-	struct paste_socket *socket = of(sk);
+	struct paste_socket *socket = paste_socket_of(sk);
 
 	if (socket->port)
-		leave_port(socket);
+		paste_socket_leave_port(socket);
+	if (socket->lender)
+		leave_lender(socket);
 	rcu_assign_pointer(inet_csk(sk)->icsk_ulp_data, NULL);
 	WRITE_ONCE(sk->sk_prot, socket->proto);
 	write_lock_bh(&sk->sk_callback_lock);
@@ -214,7 +250,8 @@ static struct paste_socket *attach_ulp(struct socket *sock, int *error)
 	INIT_LIST_HEAD(&socket->node);
 	INIT_LIST_HEAD(&socket->pending);
 	WRITE_ONCE(registering, socket);
-	*error = -tcp_setsockopt(sock->sk, SOL_TCP, TCP_ULP, KERNEL_SOCKPTR(name), strlen(name));
+	*error = -sock_common_setsockopt(sock, SOL_TCP, TCP_ULP, KERNEL_SOCKPTR(name),
+					 strlen(name));
 	WRITE_ONCE(registering, NULL);
 	if (!*error)
 		return socket;
@@ -231,14 +268,18 @@ static int join_port(struct paste_socket *socket, struct paste_port *port, u32 f
 
 	if (socket->port)
 		return EBUSY;
+	if (socket->lender)
+		paste_socket_return_loans(socket);
 	paste_port_join(port, &socket->flow, fd);
+	socket->leaving = false;
 	socket->ended = false;
 	socket->reset = false;
 	socket->port = port;
+	socket->lender = port;
 	spin_lock_bh(&os->sockets_lock);
 	list_add_tail(&socket->node, &os->sockets);
 	spin_unlock_bh(&os->sockets_lock);
-	capture_or_wait(socket); /* what came before registration */
+	paste_socket_capture(socket); /* what came before registration */
 	return 0;
 }
 
@@ -253,7 +294,7 @@ static int register_sock(struct paste_port *port, struct socket *sock, u32 fd)
 	if (!paste_socket_is_registered(sk) && !attach_ulp(sock, &error))
 		return error;
 	lock_sock(sk);
-	socket = paste_socket_is_registered(sk) ? of(sk) : NULL;
+	socket = paste_socket_is_registered(sk) ? paste_socket_of(sk) : NULL;
 	error = socket ? join_port(socket, port, fd) : EINVAL;
 	release_sock(sk);
 	if (error)
@@ -267,7 +308,7 @@ static int register_sock(struct paste_port *port, struct socket *sock, u32 fd)
 /* Under the socket's lock. */
 static int leave_on_request(struct paste_port *port, struct sock *sk)
 {
-	struct paste_socket *socket = paste_socket_is_registered(sk) ? of(sk) : NULL;
+	struct paste_socket *socket = paste_socket_is_registered(sk) ? paste_socket_of(sk) : NULL;
 	struct paste_send send;
 
 	if (!socket || socket->port != port)
@@ -275,7 +316,11 @@ static int leave_on_request(struct paste_port *port, struct sock *sk)
 	paste_send(socket);
 	if (paste_transmit_front(&port->transmit, &socket->flow, &send))
 		return EBUSY;
-	leave_port(socket);
+	/* It cannot go back into the socket, and more would come in the meantime. */
+	socket->leaving = true;
+	if (paste_flow_has_payload(&port->flows, &socket->flow))
+		return EBUSY;
+	paste_socket_leave_port(socket);
 	/* Who waits at the socket itself has not been told of anything. */
 	socket->data_ready(sk);
 	return 0;
@@ -318,89 +363,6 @@ int paste_os_socket_register(struct paste_port *port, uint32_t fd)
 int paste_os_socket_unregister(struct paste_port *port, uint32_t fd)
 {
 	return with_socket(port, fd, unregister_sock);
-}
-
-void *paste_os_socket_hold(struct paste_flow *flow)
-{
-	struct sock *sk = container_of(flow, struct paste_socket, flow)->sk;
-
-	sock_hold(sk);
-	return sk;
-}
-
-void paste_os_socket_send(struct paste_port *port, void *held)
-{
-	struct paste_socket *socket;
-	struct sock *sk = held;
-
-	lock_sock(sk);
-	socket = of(sk);
-	if (socket && socket->port == port)
-		paste_send(socket);
-	release_sock(sk);
-	sock_put(sk);
-}
-
-/* The first socket of a list, with a reference; its record may be gone once the lock is. */
-static struct sock *first(struct paste_port_linux *os, struct list_head *list, bool is_pending)
-{
-	struct paste_socket *socket = NULL;
-	struct sock *sk = NULL;
-
-	spin_lock_bh(&os->sockets_lock);
-	if (is_pending) {
-		socket = list_first_entry_or_null(list, struct paste_socket, pending);
-		if (socket)
-			list_del_init(&socket->pending);
-	} else {
-		socket = list_first_entry_or_null(list, struct paste_socket, node);
-	}
-	if (socket) {
-		sk = socket->sk;
-		sock_hold(sk);
-	}
-	spin_unlock_bh(&os->sockets_lock);
-	return sk;
-}
-
-void paste_os_socket_drain_pending(struct paste_port *port)
-{
-	struct paste_port_linux *os = paste_port_linux(port);
-	LIST_HEAD(list);
-	struct sock *sk;
-
-	spin_lock_bh(&os->sockets_lock);
-	list_splice_init(&os->pending, &list);
-	spin_unlock_bh(&os->sockets_lock);
-	while ((sk = first(os, &list, true))) {
-		struct paste_socket *socket;
-
-		lock_sock(sk);
-		socket = of(sk);
-		if (socket && socket->port == port)
-			capture_or_wait(socket);
-		release_sock(sk);
-		sock_put(sk);
-	}
-}
-
-void paste_os_socket_unregister_all(struct paste_port *port)
-{
-	struct paste_port_linux *os = paste_port_linux(port);
-	struct sock *sk;
-
-	while ((sk = first(os, &os->sockets, false))) {
-		struct paste_socket *socket;
-
-		lock_sock(sk);
-		socket = of(sk);
-		if (socket && socket->port == port) {
-			paste_send_copy_out(socket);
-			leave_port(socket);
-		}
-		release_sock(sk);
-		sock_put(sk);
-	}
 }
 
 int paste_socket_init(void)

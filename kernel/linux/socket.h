@@ -24,15 +24,32 @@ struct paste_socket {
 	void (*data_ready)(struct sock *sk);
 	void (*state_change)(struct sock *sk);
 	void (*write_space)(struct sock *sk);
-	struct proto *proto;       /* what sk_prot was, likewise data_ready and state_change */
+	struct proto *proto;      /* what sk_prot was, likewise these three */
+	struct paste_port *lender; /* whose list node is in: TCP may still send from its buffers */
+	bool batch;               /* more of this batch comes: capture at its end. Socket's lock */
+	bool leaving;             /* about to be unregistered: nothing is captured any more */
 	bool ended;               /* the end of stream was passed on */
 	bool reset;               /* and the connection's violent end */
 };
+
+/* The rest of the glue, all under the socket's lock. NULL: it is no (longer) socket of ours. */
+struct paste_socket *paste_socket_of(const struct sock *sk);
+/* Take what it has received, now or when its port has room. */
+void paste_socket_capture(struct paste_socket *socket);
+/* The port gets nothing more from it. The ULP stays, inert: the kernel cannot take it off. */
+void paste_socket_leave_port(struct paste_socket *socket);
+/* TCP gets copies of what it may still send from the lender's buffers; that is none any more. */
+void paste_socket_return_loans(struct paste_socket *socket);
 
 int paste_socket_init(void);
 void paste_socket_exit(void);
 
 /* Any context; the caller holds a reference to sk, not its lock: a hint. */
 bool paste_socket_is_registered(const struct sock *sk);
+
+/* Under the socket's lock: what comes between these two is captured at once, at the end. The
+ * socket may leave its port meanwhile; end without begin does nothing. */
+void paste_socket_batch_begin(struct sock *sk);
+void paste_socket_batch_end(struct sock *sk);
 
 #endif

@@ -17,6 +17,7 @@
 
 #include "bufpool.h"
 #include "capture.h"
+#include "compat.h"
 #include "frame.h"
 #include "socket.h"
 #include "zerocopy.h"
@@ -28,6 +29,8 @@ static void stack_let_go(struct sk_buff *skb, struct ubuf_info *info, bool succe
 	if (refcount_dec_and_test(&info->refcnt))
 		paste_pool_stack_put(ubuf->pool, ubuf->index);
 }
+
+static const struct ubuf_info_ops lent = { .complete = stack_let_go };
 
 static void arm(struct sk_buff *skb)
 {
@@ -59,17 +62,15 @@ static struct sock *find_socket(struct net_device *dev, const struct paste_frame
 #endif
 }
 
-/* Does the frame belong to a socket that a port captures? */
-static bool is_registered(struct net_device *dev, const struct paste_frame *frame)
+/* The frame's socket, with a reference, if a port captures it. */
+static struct sock *find_registered(struct net_device *dev, const struct paste_frame *frame)
 {
 	struct sock *sk = find_socket(dev, frame);
-	bool registered;
 
-	if (!sk)
-		return false;
-	registered = sk_fullsock(sk) && paste_socket_is_registered(sk);
+	if (!sk || (sk_fullsock(sk) && paste_socket_is_registered(sk)))
+		return sk;
 	sock_gen_put(sk);
-	return registered;
+	return NULL;
 }
 
 static struct sk_buff *wrap(struct napi_struct *napi, const struct paste_frame *frame,
@@ -88,7 +89,7 @@ static struct sk_buff *wrap(struct napi_struct *napi, const struct paste_frame *
 	skb_add_rx_frag(skb, 0, page, in_page + pool->frame_offset + frame->payload,
 			frame->payload_bytes, pool->buf_size);
 	refcount_set(&ubuf->info.refcnt, 1);
-	ubuf->info.callback = stack_let_go;
+	paste_compat_ubuf_init(&ubuf->info, &lent);
 	ubuf->info.flags = SKBFL_ZEROCOPY_FRAG | SKBFL_DONT_ORPHAN;
 	skb_shinfo(skb)->destructor_arg = &ubuf->info;
 	skb->destructor = arm;
@@ -96,17 +97,23 @@ static struct sk_buff *wrap(struct napi_struct *napi, const struct paste_frame *
 }
 
 struct sk_buff *paste_zerocopy_receive(struct napi_struct *napi, struct net_device *dev,
-				       struct paste_pool *pool, u32 index, unsigned int length)
+				       struct paste_pool *pool, u32 index, unsigned int length,
+				       struct sock **owner)
 {
 	const u8 *data = paste_pool_address(pool, index) + pool->frame_offset;
 	struct paste_frame frame;
 	struct sk_buff *skb;
 
-	if (!paste_frame_parse(&frame, data, length) || !is_registered(dev, &frame))
+	if (!paste_frame_parse(&frame, data, length))
+		return NULL;
+	*owner = find_registered(dev, &frame);
+	if (!*owner)
 		return NULL;
 	skb = wrap(napi, &frame, pool, index);
 	if (skb)
 		WARN_ON_ONCE(!paste_pool_lend(pool, index)); /* it was posted: DEVICE */
+	else
+		sock_put(*owner);
 	return skb;
 }
 
@@ -119,7 +126,7 @@ bool paste_zerocopy_find(struct sk_buff *skb, const struct paste_pool *pool, u32
 
 	if (skb_headlen(skb) || skb_shinfo(skb)->nr_frags != 1 || skb_has_frag_list(skb))
 		return false;
-	if (!skb_zcopy(skb) || skb_uarg(skb)->callback != stack_let_go)
+	if (!skb_zcopy(skb) || !paste_compat_ubuf_is(skb_uarg(skb), &lent))
 		return false;
 	ubuf = container_of(skb_uarg(skb), struct paste_ubuf, info);
 	if (ubuf->pool != pool || skb_frag_page(frag) !=

@@ -8,6 +8,7 @@
 #include <linux/skbuff.h>
 
 struct paste_pool;
+struct sock;
 
 /* The page of a buffer and where in it the buffer starts. */
 struct page *paste_buffer_page(const struct paste_pool *pool, u32 index, unsigned int *offset);
@@ -16,10 +17,12 @@ struct page *paste_buffer_page(const struct paste_pool *pool, u32 index, unsigne
  * A frame of length bytes lies in buffer index (owner DEVICE) from the pool's frame_offset. If it
  * carries TCP payload of a registered flow: an sk_buff whose head holds the headers and whose one
  * fragment is the payload in place; the buffer is then lent to the stack (no longer DEVICE).
+ * *owner: its socket, with a reference.
  * NULL: not for us, or no memory; the buffer is still the caller's, who copies the frame.
  */
 struct sk_buff *paste_zerocopy_receive(struct napi_struct *napi, struct net_device *dev,
-				       struct paste_pool *pool, u32 index, unsigned int length);
+				       struct paste_pool *pool, u32 index, unsigned int length,
+				       struct sock **owner);
 
 /*
  * Is skb's data, headers pulled, exactly one buffer of pool in place? Then its index and where in

@@ -24,7 +24,7 @@ struct fake_socket_state {
 	struct paste_flow flow;
 	/* receive */
 	struct segment *first, **last;
-	bool peer_closed, end_sent, reset_sent;
+	bool peer_closed, end_sent, reset_sent, leaving;
 	int peer_reset;
 	/* send */
 	struct segment *sent, **sent_last; /* not yet acknowledged */

@@ -113,6 +113,12 @@ void paste_os_nic_send_end(struct paste_os_nic *nic)
 	nic->ended = true;
 }
 
+/* Frames are passed on when they come. */
+void paste_os_nic_receive(struct paste_os_nic *nic)
+{
+	CHECK(nic->port && nic->port->kind == PASTE_PORT_PST);
+}
+
 void paste_os_nic_cork(struct paste_os_nic *nic)
 {
 	CHECK(!nic->corked);

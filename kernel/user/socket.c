@@ -80,7 +80,7 @@ static void capture(struct fake_socket_state *socket)
 	struct paste_flow_queue *flows = &socket->port->flows;
 	struct segment *segment;
 
-	while (socket->first && paste_flow_has_room(flows)) {
+	while (!socket->leaving && socket->first && paste_flow_has_room(flows)) {
 		segment = pop(socket);
 		CHECK(paste_pool_capture(segment->pool, segment->index));
 		paste_flow_push(flows, &socket->flow, segment->index, segment->start,
@@ -213,6 +213,7 @@ int paste_os_socket_register(struct paste_port *port, uint32_t fd)
 	if (fake_may_fail())
 		return ENOMEM;
 	socket->port = port;
+	socket->leaving = false;
 	paste_port_join(port, &socket->flow, fd);
 	capture(socket);
 	return 0;
@@ -231,6 +232,9 @@ int paste_os_socket_unregister(struct paste_port *port, uint32_t fd)
 		return EINVAL;
 	paste_os_socket_send(port, socket);
 	if (paste_transmit_front(&port->transmit, &socket->flow, &send))
+		return EBUSY;
+	socket->leaving = true;
+	if (paste_flow_has_payload(&port->flows, &socket->flow))
 		return EBUSY;
 	leave_port(socket);
 	return 0;

@@ -190,7 +190,13 @@ static void unregister(void)
 	CHECK_EQUAL(rxsync(), 0);
 	CHECK(client_slot(&client) != NULL);
 	client_advance(&client);
-	CHECK(fake_receive("eth0", fd, "dropped", 7)); /* not in a slot yet */
+	CHECK(fake_receive("eth0", fd, "not in a slot yet", 17));
+	CHECK_EQUAL(client_unregister_socket(&client, fd), EBUSY);
+	CHECK(fake_receive("eth0", fd, "stays in the socket", 19));
+	CHECK_EQUAL(rxsync(), 0);
+	CHECK_EQUAL(client_slot(&client)->len, FAKE_HEADERS + 17);
+	client_advance(&client);
+	CHECK(client_slot(&client) == NULL);
 	CHECK_EQUAL(client_unregister_socket(&client, fd), 0);
 	CHECK_EQUAL(client_unregister_socket(&client, fd), EINVAL);
 	CHECK_EQUAL(fake_socket_acked(fd, NULL, 0), 4);
@@ -199,6 +205,8 @@ static void unregister(void)
 	/* And back again. */
 	CHECK_EQUAL(client_register_socket(&client, fd), 0);
 	CHECK_EQUAL(rxsync(), 0);
+	CHECK_EQUAL(client_slot(&client)->len, FAKE_HEADERS + 19);
+	client_advance(&client);
 	expect_event(fd, PST_EVENT_END, 0);
 	fake_socket_close(fd);
 	finish();

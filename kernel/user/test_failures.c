@@ -41,7 +41,7 @@ static void register_unwinds(void)
 	struct client_spec all = { .extra = 10, .extmem = 4 << 20, .kernel_rings = true,
 				   .initial_offset = 32, .slots = 512 };
 
-	/* request, header, body, port, its glue, region, pool, buffers, glue, krings, flows, answer */
+	/* request, header, body, port, its glue, region, pool, buffers, krings, flows */
 	CHECK(fail_register(&plain) >= 14);
 	CHECK(fail_register(&extmem) >= 16);
 	CHECK(fail_register(&nic) >= 13);

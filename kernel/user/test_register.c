@@ -75,6 +75,14 @@ static void slots_are_bounded(void)
 	finish();
 	CHECK_EQUAL(open_with((struct client_spec){ .slots = 0xffffffff }), 0);
 	CHECK_EQUAL(client.request->body.reg.nr_rx_slots, 16384);
+	CHECK_EQUAL(client.request->body.reg.nr_tx_slots, 16384);
+	finish();
+	fake_reset();
+	memset(&client, 0, sizeof(client));
+	client_prepare_register(&client, &(struct client_spec){ .slots = 100 });
+	client.request->body.reg.nr_tx_slots = 0;
+	CHECK_EQUAL(client_send(&client), 0);
+	CHECK_EQUAL(client.request->body.reg.nr_tx_slots, 100);
 	finish();
 }
 
@@ -112,6 +120,10 @@ static void modes_and_flags(void)
 	CHECK_EQUAL(send_mode(NR_REG_ALL_NIC, NR_ZCOPY_MON), EOPNOTSUPP);
 	CHECK_EQUAL(send_mode(NR_REG_ALL_NIC, NR_TX_RINGS_ONLY), EOPNOTSUPP);
 	CHECK_EQUAL(send_mode(NR_REG_ALL_NIC, 1ull << 40), EINVAL);
+	CHECK_EQUAL(send_mode(NR_REG_ALL_NIC, PASTE_NR_EVENTS), 0);
+	finish();
+	CHECK_EQUAL(open_with((struct client_spec){ .name = "eth0", .flags = PASTE_NR_EVENTS }),
+		    EINVAL);
 	finish();
 }
 

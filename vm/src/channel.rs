@@ -131,6 +131,7 @@ fn id(frame: &Frame) -> u32 {
         | Frame::Err(id, _)
         | Frame::Exit(id, _)
         | Frame::Kill(id, _)
+        | Frame::Taken(id, _)
         | Frame::Put { id, .. }
         | Frame::Get(id, _)
         | Frame::Data(id, _)

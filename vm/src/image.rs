@@ -16,6 +16,7 @@ mod modules;
 mod packages;
 mod root;
 pub mod sources;
+pub mod store;
 pub(crate) mod tree;
 mod unpack;
 

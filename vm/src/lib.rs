@@ -55,7 +55,7 @@ pub use error::{Error, Failure, GuestError, Result};
 pub use guest::Guest;
 pub use nvdimm::Nvdimm;
 pub use power::PowerLost;
-pub use running::{Event, Running};
+pub use running::{Event, Input, Running};
 pub use spec::{BootFiles, Mac, Nic, Spec};
 pub use units::Mib;
 pub use vnet;

@@ -167,12 +167,17 @@ pub fn install(report: &Report, progress: Progress<'_>) -> Result<()> {
     result
 }
 
-/// The shell lines that take away what [`install`] added; empty if it added nothing.
+/// The shell lines that take away what [`install`] added and is still there; empty if nothing is.
 ///
 /// # Errors
 /// [`Error::Io`] or [`Error::Invalid`] if the notes cannot be read.
 pub fn undo_commands(state: &Path) -> Result<Vec<String>> {
-    let added = Added::read(state)?;
+    let mut added = Added::read(state)?;
+    if !added.packages.is_empty() {
+        let installed = added::installed()?;
+        added.packages.retain(|package| installed.contains(package));
+    }
+    added.files.retain(|file| Path::new(file).exists());
     let sudo = if nix::unistd::geteuid().is_root() { "" } else { "sudo " };
     let list = |items: &[String]| items.iter().map(quoted).collect::<Vec<_>>().join(" ");
     let mut lines = Vec::new();

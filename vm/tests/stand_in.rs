@@ -174,6 +174,16 @@ fn a_silent_guest_is_a_timeout_of_the_program() {
 }
 
 #[test]
+fn input_for_a_guest_that_goes_away_ends() {
+    let (guest, _play) = booted("asked");
+    let running = guest.spawn(&Command::new("cat")).unwrap();
+    let input = running.input();
+    let writer = std::thread::spawn(move || while input.write(&[0; 4096]).is_ok_and(|on| on) {});
+    assert!(running.recv(Instant::now() + Duration::from_secs(20)).is_err());
+    writer.join().unwrap();
+}
+
+#[test]
 fn power_fails_at_once_and_comes_back() {
     let (guest, _play) = booted("sleep 1000");
     assert_eq!((guest.kernel(), guest.boot_id()), ("6.1", "id"));

@@ -1,11 +1,39 @@
 //! Command line: what a user can ask for, parsed into types that cannot be wrong.
 
+pub(crate) mod guest;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::exit::TABLE;
+use guest::{RunArgs, ShellArgs};
+
+const TEST_HELP: &str = "\
+Examples:
+  vmctl test all --yes
+  vmctl test zero_copy --html report.html
+  vmctl test persistence::log --seed 7 --keep-on-fail";
+
+const DOCTOR_HELP: &str = "\
+Exit status: 0 if everything that `vmctl test all` needs is there, else 125.
+
+Example:
+  vmctl doctor";
+
+const SETUP_HELP: &str = "\
+Examples:
+  vmctl setup            # shows the commands and asks
+  vmctl setup --yes      # installs without asking
+  vmctl setup --undo     # prints what takes it away again";
+
+const IMAGE_HELP: &str = "\
+Examples:
+  vmctl image build
+  vmctl image ls
+  vmctl image rm c143
+  vmctl image verify";
 
 /// Boots guests, breaks them, and tests PASTE inside them.
 #[derive(Debug, Parser)]
@@ -19,15 +47,29 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run end-to-end cases: `list`, `all`, or parts of their names.
     Test(TestArgs),
+    /// Run a program in a guest of its own.
+    Run(RunArgs),
+    /// Look around in a guest of your own.
+    Shell(ShellArgs),
+    /// Say what this machine has, what it lacks, and what to do about it.
+    Doctor(DoctorArgs),
     /// Install what guests need on this machine.
     Setup(SetupArgs),
-    /// Build the image of a guest.
+    /// Build, list, check and remove the images of guests.
     Image(ImageArgs),
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = DOCTOR_HELP)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = SETUP_HELP)]
 pub(crate) struct SetupArgs {
-    /// Print the commands that take away what set-up has added.
+    /// Print the commands that take away what set-up has added and is still there.
     #[arg(long)]
     pub(crate) undo: bool,
     #[command(flatten)]
@@ -35,6 +77,7 @@ pub(crate) struct SetupArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = IMAGE_HELP)]
 pub(crate) struct ImageArgs {
     #[command(subcommand)]
     pub(crate) action: ImageAction,
@@ -45,7 +88,7 @@ pub(crate) struct ImageArgs {
     pub(crate) host: HostArgs,
 }
 
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(crate) enum ImageAction {
     /// Build the image, or find it built, and check every file of it.
     Build {
@@ -55,9 +98,23 @@ pub(crate) enum ImageAction {
     },
     /// Lock the versions that the mirror offers today.
     Lock,
+    /// List what the cache holds, with size and last use.
+    Ls,
+    /// Remove entries of the cache by (the beginning of) their keys.
+    Rm {
+        /// Keys as `ls` shows them.
+        #[arg(value_name = "KEY", required_unless_present = "all")]
+        keys: Vec<String>,
+        /// All entries; downloaded packages stay.
+        #[arg(long, conflicts_with = "keys")]
+        all: bool,
+    },
+    /// Compare every file in the cache with its recorded hash.
+    Verify,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = TEST_HELP)]
 pub(crate) struct TestArgs {
     /// `list` shows the cases, `all` runs them, anything else is part of a case's name.
     #[arg(required = true, value_name = "list|all|FILTER")]
@@ -68,6 +125,9 @@ pub(crate) struct TestArgs {
     /// Write the results as JSON.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Write the results as one HTML page.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
     /// The number that fixes every choice; a new one is drawn without it.
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,

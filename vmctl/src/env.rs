@@ -47,6 +47,11 @@ fn absolute(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute())
 }
 
+/// The kind of terminal that the user sits at.
+pub(crate) fn terminal() -> Option<String> {
+    std::env::var("TERM").ok().filter(|name| !name.is_empty())
+}
+
 /// The cargo that runs us, or the one in `PATH`.
 pub(crate) fn cargo() -> PathBuf {
     std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from)

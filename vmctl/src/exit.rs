@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use e2e::Outcome;
 use e2e::outcome::{CaseResult, Cause, TimedOut};
 use e2e::runner::{CutShort, Summary};
+use vm::Failure;
 
 /// The table as the help text prints it.
 pub(crate) const TABLE: &str = "\
@@ -48,11 +49,18 @@ impl Exit {
     pub(crate) fn of_error(error: &anyhow::Error) -> Self {
         let is_usage = error.chain().any(<dyn Error>::is::<Usage>);
         let is_late = error.chain().any(<dyn Error>::is::<TimedOut>);
-        match (is_usage, is_late) {
-            (true, _) => Self::Usage,
-            (_, true) => Self::Timeout,
-            _ => Self::Infrastructure,
+        let of_guest = error.chain().find_map(|cause| cause.downcast_ref::<vm::Error>());
+        match (is_usage, is_late, of_guest.and_then(vm::Error::failure)) {
+            (true, ..) => Self::Usage,
+            (_, true, _) | (.., Some(Failure::Timeout(_))) => Self::Timeout,
+            (.., None | Some(Failure::Start(_) | Failure::Agent(_))) => Self::Infrastructure,
+            _ => Self::GuestDied,
         }
+    }
+
+    /// The number.
+    pub(crate) fn status(self) -> u8 {
+        self as u8
     }
 
     /// The status of a run of cases. A failed verdict outweighs everything but an interrupt;

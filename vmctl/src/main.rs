@@ -4,10 +4,14 @@
 
 mod cli;
 mod cmd;
+mod elf;
 mod env;
 mod exit;
+mod forward;
 mod report;
+mod session;
 mod signals;
+mod transfer;
 mod world;
 
 use std::process::ExitCode;
@@ -21,14 +25,21 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     signals::watch();
     let ended = match &cli.command {
-        Command::Test(args) => cmd::test::run(args),
-        Command::Setup(args) => cmd::setup::run(args),
-        Command::Image(args) => cmd::image::run(args),
+        Command::Test(args) => cmd::test::run(args).map(Exit::status),
+        Command::Run(args) => cmd::run::run(args),
+        Command::Shell(args) => cmd::shell::run(args),
+        Command::Doctor(args) => cmd::doctor::run(args).map(Exit::status),
+        Command::Setup(args) => cmd::setup::run(args).map(Exit::status),
+        Command::Image(args) => cmd::image::run(args).map(Exit::status),
     };
-    let exit = ended.unwrap_or_else(|error| {
-        let exit = Exit::of_error(&error);
-        eprintln!("error: {error:#}");
-        exit
-    });
-    if signals::interrupted() { Exit::Interrupted.into() } else { exit.into() }
+    if signals::interrupted() {
+        return Exit::Interrupted.into();
+    }
+    match ended {
+        Ok(status) => status.into(),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            Exit::of_error(&error).into()
+        }
+    }
 }

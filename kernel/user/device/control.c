@@ -20,8 +20,8 @@ static void port_info(void)
 	reg = device.request.body.reg;
 	CHECK_EQUAL(sends(NETMAP_REQ_PORT_INFO_GET, "pst:0"), 0);
 	CHECK_EQUAL(info->nr_memsize, reg.nr_memsize);
-	CHECK(info->nr_rx_slots == 16 && info->nr_tx_slots == 0);
-	CHECK(info->nr_rx_rings == 1 && info->nr_tx_rings == 0);
+	CHECK(info->nr_rx_slots == 16 && info->nr_tx_slots == 16);
+	CHECK(info->nr_rx_rings == 1 && info->nr_tx_rings == 1);
 	CHECK_EQUAL(info->nr_mem_id, reg.nr_mem_id);
 	CHECK_EQUAL(sends(NETMAP_REQ_PORT_INFO_GET, "eth0"), 0); /* nobody has registered it */
 	CHECK(info->nr_tx_slots == 1024 && info->nr_rx_rings == 1 && info->nr_mem_id == 0);

@@ -144,7 +144,8 @@ void device_map(struct device *device)
 		CHECK(device->rings != MAP_FAILED);
 		device->nifp = (void *)(device->rings + request->body.reg.nr_offset);
 	}
-	device->ring = device_ring(device, device->nifp->ni_tx_rings ? RX : 0);
+	device->ring = device_ring(device, (int)(device->nifp->ni_tx_rings +
+						 device->nifp->ni_host_tx_rings));
 	device->buffers = kernel_rings ?
 		device->memory + request->extmem.nro_info.nr_buf_pool_offset :
 		(char *)device->ring + device->ring->buf_ofs;

@@ -169,7 +169,7 @@ static void extmem_dirty(void)
 	CHECK_EQUAL(device_send(&device), 0);
 	device_map(&device);
 	CHECK(device.ring->head == 0 && device.ring->cur == 0 && device.ring->tail == 0);
-	CHECK(device.ring->flags == 0 && device.nifp->ni_tx_rings == 0);
+	CHECK(device.ring->flags == 0 && device.nifp->ni_tx_rings == 1);
 	CHECK_EQUAL(device_rxsync(&device), 0);
 	extra = device.nifp->ni_bufs_head;
 	total = device.request.extmem.nro_info.nr_buf_pool_objtotal;

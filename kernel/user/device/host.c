@@ -124,7 +124,7 @@ static void host_sends(void)
 	frames_put_question(&device, HOST_TX);
 	frame = frames_of_slot(&device, HOST_TX, &ring(HOST_TX)->slot[0]);
 	frame[27] ^= 1; /* another machine ... */
-	memcpy(frame + 28, "\x0a\x4d\x00\x01", 4);
+	memcpy(frame + 28, "\x0a\x4d\x00\x03", 4);
 	memcpy(frame + 38, "\x0a\x4d\x00\x02", 4); /* asks for the guest */
 	memcpy(frame + 6, frame + 22, 6);
 	CHECK_EQUAL(device_txsync(&device), 0);

@@ -11,6 +11,7 @@
 #include "net.h"
 
 #define PATIENCE_MS  10000
+#define MOMENT_MS    200
 #define DISCARD_PORT 9
 
 static struct sockaddr_in endpoint(uint32_t ip, uint16_t port)
@@ -46,6 +47,17 @@ int net_bound(int type, uint16_t *port)
 	return fd;
 }
 
+int net_listen(uint16_t port)
+{
+	struct sockaddr_in address = endpoint(INADDR_ANY, port);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	CHECK(fd >= 0);
+	CHECK_EQUAL(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	CHECK_EQUAL(listen(fd, SOMAXCONN), 0);
+	return fd;
+}
+
 struct pair net_pair(void)
 {
 	uint16_t port;
@@ -60,9 +72,44 @@ struct pair net_pair(void)
 	return pair;
 }
 
+struct pair net_pair_of_ipv6(void)
+{
+	struct sockaddr_in6 address = { .sin6_family = AF_INET6, .sin6_addr = in6addr_loopback };
+	struct sockaddr *at = (struct sockaddr *)&address;
+	socklen_t length = sizeof(address);
+	int listener = socket(AF_INET6, SOCK_STREAM, 0);
+	struct pair pair = { .there = socket(AF_INET6, SOCK_STREAM, 0) };
+
+	CHECK_EQUAL(bind(listener, at, length), 0);
+	CHECK_EQUAL(listen(listener, 1), 0);
+	CHECK_EQUAL(getsockname(listener, at, &length), 0);
+	CHECK_EQUAL(connect(pair.there, at, length), 0);
+	pair.here = accept(listener, NULL, NULL);
+	CHECK(pair.here >= 0);
+	close(listener);
+	return pair;
+}
+
 int net_echo(void)
 {
 	return connected(HOST_IP, ECHO_PORT);
+}
+
+int net_try_echo(void)
+{
+	struct sockaddr_in to = endpoint(HOST_IP, ECHO_PORT);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+
+	CHECK(fd >= 0);
+	connect(fd, (struct sockaddr *)&to, sizeof(to));
+	return fd;
+}
+
+bool net_wait(int fd, short events)
+{
+	struct pollfd poll_fd = { .fd = fd, .events = events };
+
+	return poll(&poll_fd, 1, MOMENT_MS) == 1 && (poll_fd.revents & events) != 0;
 }
 
 void net_reset(int fd)

@@ -5,6 +5,7 @@
 #ifndef PASTE_DEVICE_NET_H
 #define PASTE_DEVICE_NET_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,10 +19,18 @@ struct pair {
 };
 
 struct pair net_pair(void);
+/* The same over IPv6. */
+struct pair net_pair_of_ipv6(void);
 /* A connection to the host, which echoes. */
 int net_echo(void);
+/* The same, which need not succeed; what it is used for may fail. */
+int net_try_echo(void);
+/* Whether a socket gets there within a moment. */
+bool net_wait(int fd, short events);
 /* A socket of this kind, bound to 0.0.0.0 and a port of its own, whose number it tells. */
 int net_bound(int type, uint16_t *port);
+/* A socket that listens on all addresses. */
+int net_listen(uint16_t port);
 /* Closes with a reset. */
 void net_reset(int fd);
 /* Sends all of it. */

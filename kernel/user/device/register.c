@@ -40,12 +40,12 @@ static void register_defaults(void)
 	CHECK_EQUAL(device_send(&device), 0);
 	device_map(&device);
 	CHECK_EQUAL(reg->nr_rx_slots, 1024);
-	CHECK(reg->nr_rx_rings == 1 && reg->nr_tx_rings == 0);
+	CHECK(reg->nr_rx_rings == 1 && reg->nr_tx_rings == 1);
 	CHECK(reg->nr_host_rx_rings == 0 && reg->nr_host_tx_rings == 0);
 	CHECK(reg->nr_mem_id > 1);
 	CHECK_EQUAL(reg->nr_extra_bufs, 100);
 	CHECK_EQUAL(device.nifp->ni_rx_rings, 1);
-	CHECK_EQUAL(device.nifp->ni_tx_rings, 0);
+	CHECK_EQUAL(device.nifp->ni_tx_rings, 1);
 	CHECK_EQUAL(device.nifp->ni_version, NETMAP_API);
 	CHECK(strcmp(device.nifp->ni_name, "pst:0") == 0);
 	CHECK_EQUAL(device.ring->num_slots, 1024);
@@ -103,6 +103,7 @@ static void flags(void)
 	CHECK_EQUAL(takes_mode(NR_REG_ALL_NIC, NR_TX_RINGS_ONLY), EOPNOTSUPP);
 	CHECK_EQUAL(takes_mode(NR_REG_ALL_NIC, 0x1000), EINVAL);
 	CHECK_EQUAL(takes_mode(NR_REG_ALL_NIC, 1ull << 40), EINVAL);
+	CHECK_EQUAL(takes_mode(NR_REG_ALL_NIC, PASTE_NR_EVENTS), 0);
 }
 
 static void foreign_mem_id(void)
@@ -134,7 +135,7 @@ static void rings_are_given(void)
 	request->body.reg.nr_tx_rings = request->body.reg.nr_rx_rings = 5;
 	request->body.reg.nr_host_tx_rings = request->body.reg.nr_host_rx_rings = 5;
 	CHECK_EQUAL(device_send(&device), 0);
-	CHECK(reg->nr_tx_slots == 0 && reg->nr_tx_rings == 0 && reg->nr_rx_rings == 1);
+	CHECK(reg->nr_tx_slots == 77 && reg->nr_tx_rings == 1 && reg->nr_rx_rings == 1);
 	CHECK(reg->nr_host_tx_rings == 0 && reg->nr_host_rx_rings == 0);
 }
 
@@ -157,6 +158,10 @@ static void extra_buffers(void)
 	CHECK_EQUAL(count, total - 2 - 64);
 	for (index = 0; index < 64; index++)
 		CHECK(!seen[device.ring->slot[index].buf_idx]);
+	device_close(&device);
+	CHECK_EQUAL(registers((struct device_spec){ .extra = 0xffffffff }), ENOMEM);
+	device_close(&device);
+	CHECK_EQUAL(registers((struct device_spec){ .extra = 1000000 }), ENOMEM);
 }
 
 const struct row rows_register[] = {

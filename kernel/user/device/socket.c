@@ -61,6 +61,21 @@ static void socket_connected(void)
 	expect_payload(pair.here, "late");
 }
 
+static void socket_of_ipv6(void)
+{
+	struct pair pair = net_pair_of_ipv6(), other = net_pair_of_ipv6();
+
+	open_port();
+	takes(pair.here, 0);
+	net_send(pair.there, "six", 3);
+	expect_payload(pair.here, "six");
+	CHECK_EQUAL(close(pair.here), 0);
+	CHECK_EQUAL(dup2(other.here, pair.here), pair.here); /* the same number, another socket */
+	takes(pair.here, 0);
+	net_send(other.there, "seven", 5);
+	expect_payload(pair.here, "seven");
+}
+
 /* A peer that has sent everything already is no obstacle. */
 static void socket_half_closed(void)
 {
@@ -226,6 +241,7 @@ static void socket_by_control_descriptor(void)
 
 const struct row rows_socket[] = {
 	{ "socket_connected", socket_connected },
+	{ "socket_of_ipv6", socket_of_ipv6 },
 	{ "socket_half_closed", socket_half_closed },
 	{ "socket_registered", socket_registered },
 	{ "socket_bad_number", socket_bad_number },

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use vm::vnet::{FileOffset, Host, Observer, Tcp, Vnet};
@@ -101,7 +101,18 @@ impl Bench {
 
     /// Gives the NIC back.
     pub fn unload(&self) -> anyhow::Result<()> {
-        self.run(&Command::new("rmmod").arg("paste").timeout(PATIENCE))?;
+        let command = Command::new("rmmod").arg("paste").timeout(PATIENCE);
+        let deadline = Instant::now() + PATIENCE;
+        // A socket that a port has captured holds the module until TCP is through with it, which
+        // may be after its program's end.
+        let exit = loop {
+            let exit = self.guest.run(&command).context("run rmmod")?;
+            if !exit.error_text().contains("in use") {
+                break exit;
+            }
+            in_time(deadline, "the end of the sockets that hold the module")?;
+        };
+        ensure!(exit.success(), "unload the module: {}: {}", exit.code, exit.error_text());
         self.wait_link()
     }
 

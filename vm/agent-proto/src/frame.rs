@@ -64,6 +64,9 @@ pub enum Frame {
     },
     /// G: the request could not be carried out; the reason in words. Nothing follows for this id.
     Refused(u32, Vec<u8>),
+    /// Both: so many bytes of a program's stream were taken by their reader. The guest tells of
+    /// standard input, the host of both outputs together.
+    Taken(u32, u64),
     /// H: end all programs, sync and unmount file systems, switch the machine off.
     PowerOff,
 }
@@ -109,6 +112,7 @@ const DATA: u8 = 12;
 const DONE: u8 = 13;
 const REFUSED: u8 = 14;
 const POWER_OFF: u8 = 15;
+const TAKEN: u8 = 16;
 
 impl Frame {
     /// The frame as it goes over the wire, length field included.
@@ -147,6 +151,7 @@ impl Frame {
             Frame::Done { id, len, sum } => Writer::new(DONE).u32(*id).u64(*len).u64(*sum),
             Frame::Refused(id, why) => Writer::new(REFUSED).u32(*id).bytes(why),
             Frame::PowerOff => Writer::new(POWER_OFF),
+            Frame::Taken(id, bytes) => Writer::new(TAKEN).u32(*id).u64(*bytes),
         }
     }
 
@@ -178,6 +183,7 @@ impl Frame {
             DONE => Frame::Done { id: f.u32()?, len: f.u64()?, sum: f.u64()? },
             REFUSED => Frame::Refused(f.u32()?, f.bytes()?),
             POWER_OFF => Frame::PowerOff,
+            TAKEN => Frame::Taken(f.u32()?, f.u64()?),
             unknown => return Err(ProtoError::UnknownKind(unknown)),
         };
         f.end()?;

@@ -15,7 +15,7 @@ pub use frame::{End, Frame, Run};
 use xxhash_rust::xxh3::Xxh3;
 
 /// The version of this protocol, told by [`Frame::Hello`].
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The name of the virtio-serial port that carries the frames.
 pub const PORT: &str = "org.paste.agent";
@@ -25,6 +25,10 @@ pub const MAX_FRAME: usize = 1 << 20;
 
 /// How many bytes of a stream or file one frame carries at most.
 pub const CHUNK: usize = 32 << 10;
+
+/// How many bytes of a program's stream may be on their way, in each direction: so much memory a
+/// reader that does not read costs. The other side makes room with [`Frame::Taken`].
+pub const WINDOW: u64 = 4 << 20;
 
 /// What can be wrong with bytes that claim to be frames, or with a frame that is to become bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -28,6 +28,7 @@ fn samples() -> Vec<Frame> {
         Frame::Done { id: 9, len: 4, sum: Checksum::of(b"data") },
         Frame::Refused(9, b"no such file".to_vec()),
         Frame::PowerOff,
+        Frame::Taken(7, 1 << 40),
     ]
 }
 

@@ -35,6 +35,8 @@ pub(crate) fn mount_more() {
         ("debugfs", "/sys/kernel/debug", ""),
         ("tracefs", "/sys/kernel/tracing", ""),
     ] {
+        // A terminal is a device.
+        let flags = if kind == "devpts" { MsFlags::MS_NOSUID } else { flags };
         if let Err(why) = mount_at(kind, kind, place, flags, options) {
             eprintln!("paste-agent: {why}");
         }

@@ -12,6 +12,7 @@ mod init;
 mod outbox;
 mod port;
 mod power;
+mod pty;
 mod reaper;
 mod run;
 mod serve;
@@ -25,6 +26,10 @@ type Result<T> = std::result::Result<T, String>;
 
 fn main() -> ExitCode {
     if std::process::id() != 1 {
+        let mut args = std::env::args_os().skip(1);
+        if args.next().is_some_and(|word| word == "pty") {
+            return pty::main(args);
+        }
         eprintln!("paste-agent: runs as PID 1 of a guest only");
         return ExitCode::from(2);
     }

@@ -1,14 +1,14 @@
 //! Run: one program that the host asked for, from start to its true end.
 
 use std::ffi::OsStr;
-use std::io::{PipeReader, Read, Write};
+use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use agent_proto::{CHUNK, End, Frame, Run};
+use agent_proto::{CHUNK, End, Frame, Run, WINDOW};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -25,12 +25,19 @@ const ENVIRONMENT: [(&str, &str); 4] = [
     ("TERM", "dumb"),
 ];
 
+/// What a pipe can hold at most: a daemon that goes on writing is not waited for.
+const LARGEST_PIPE: u64 = 1 << 20;
+
 /// A program that was started.
 pub(crate) struct Running {
     id: u32,
     child: Child,
     end: PipeReader,
     deadline: Option<Instant>,
+    /// Tells how many bytes of output the host has taken.
+    taken: PipeReader,
+    /// Bytes of output that the host has not taken yet.
+    in_flight: u64,
 }
 
 /// What the rest of the agent needs to know about a running program.
@@ -40,10 +47,25 @@ pub(crate) struct Handle {
     pub(crate) pid: i32,
     /// Bytes for standard input; `None` = it is `/dev/null` or closed.
     pub(crate) stdin: Option<Sender<Vec<u8>>>,
+    taken: PipeWriter,
+}
+
+impl Handle {
+    /// The host has taken so many bytes of output.
+    pub(crate) fn taken(&mut self, bytes: u64) {
+        // The program has ended if nobody wants to know.
+        let _ = self.taken.write_all(&bytes.to_le_bytes());
+    }
 }
 
 /// Starts a program; the answer to a failure is the reason in words.
-pub(crate) fn start(id: u32, run: &Run, reaper: &Reaper) -> Result<(Running, Handle), String> {
+pub(crate) fn start(
+    id: u32,
+    run: &Run,
+    reaper: &Reaper,
+    outbox: &Outbox,
+) -> Result<(Running, Handle), String> {
+    let (taken, tell_taken) = pipe().map_err(|error| format!("open a pipe: {error}"))?;
     let name = OsStr::from_bytes(&run.argv[0]);
     let mut command = Command::new(name);
     command.args(run.argv[1..].iter().map(|arg| OsStr::from_bytes(arg)));
@@ -59,13 +81,13 @@ pub(crate) fn start(id: u32, run: &Run, reaper: &Reaper) -> Result<(Running, Han
     let (mut child, end) = reaper.start(&mut command).map_err(|error| {
         format!("start {} in {}: {error}", name.to_string_lossy(), cwd.to_string_lossy())
     })?;
-    let stdin = child.stdin.take().map(feed);
-    let handle = Handle { pid: child.id().cast_signed(), stdin };
-    Ok((Running { id, child, end, deadline }, handle))
+    let stdin = child.stdin.take().map(|pipe| feed(pipe, id, outbox.clone()));
+    let handle = Handle { pid: child.id().cast_signed(), stdin, taken: tell_taken };
+    Ok((Running { id, child, end, deadline, taken, in_flight: 0 }, handle))
 }
 
 /// A thread that writes to a program, so that one that does not read stops nobody else.
-fn feed(mut pipe: ChildStdin) -> Sender<Vec<u8>> {
+fn feed(mut pipe: ChildStdin, id: u32, outbox: Outbox) -> Sender<Vec<u8>> {
     let (sender, chunks): (_, Receiver<Vec<u8>>) = channel();
     std::thread::spawn(move || {
         for chunk in chunks {
@@ -73,6 +95,7 @@ fn feed(mut pipe: ChildStdin) -> Sender<Vec<u8>> {
             if chunk.is_empty() || pipe.write_all(&chunk).is_err() {
                 return;
             }
+            outbox.send(&Frame::Taken(id, chunk.len() as u64));
         }
     });
     sender
@@ -85,12 +108,17 @@ impl Running {
         let mut stderr = self.child.stderr.take().map(|pipe| (pipe, Frame::Err as MakeFrame));
         let mut timed_out = false;
         loop {
-            let ready = self.wait(stdout.as_ref().map(fd), stderr.as_ref().map(fd));
+            // A host that does not take the output lets the program wait, as a full pipe does.
+            let open = self.in_flight < WINDOW;
+            let ready = self.wait(
+                stdout.as_ref().filter(|_| open).map(fd),
+                stderr.as_ref().filter(|_| open).map(fd),
+            );
             if ready.out {
-                pass_on(&mut stdout, self.id, outbox);
+                self.in_flight += pass_on(&mut stdout, self.id, outbox).unwrap_or(0);
             }
             if ready.err {
-                pass_on(&mut stderr, self.id, outbox);
+                self.in_flight += pass_on(&mut stderr, self.id, outbox).unwrap_or(0);
             }
             if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 timed_out = true;
@@ -114,24 +142,34 @@ impl Running {
         outbox.send(&Frame::Exit(self.id, end));
     }
 
-    fn wait(&self, stdout: Option<BorrowedFd<'_>>, stderr: Option<BorrowedFd<'_>>) -> Ready {
+    /// Hears how many bytes the host has taken.
+    fn make_room(&mut self) {
+        let mut bytes = [0; 8];
+        // Without that end of the pipe nothing is polled either.
+        if self.taken.read_exact(&mut bytes).is_ok() {
+            self.in_flight = self.in_flight.saturating_sub(u64::from_le_bytes(bytes));
+        }
+    }
+
+    fn wait(&mut self, stdout: Option<BorrowedFd<'_>>, stderr: Option<BorrowedFd<'_>>) -> Ready {
         let timeout = self.deadline.map_or(PollTimeout::NONE, |deadline| {
             let left = deadline.saturating_duration_since(Instant::now()).as_millis() + 1;
             PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
         });
         let end = self.end.as_fd();
         // An absent pipe is stood in for by the end pipe; its result is not looked at.
-        let watch = [stdout.unwrap_or(end), stderr.unwrap_or(end), end];
+        let watch = [stdout.unwrap_or(end), stderr.unwrap_or(end), end, self.taken.as_fd()];
         let mut fds = watch.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
         match poll(&mut fds, timeout) {
-            Ok(0) | Err(Errno::EINTR) => Ready::default(),
-            Ok(_) => Ready {
-                out: stdout.is_some() && happened(&fds[0]),
-                err: stderr.is_some() && happened(&fds[1]),
-                ended: happened(&fds[2]),
-            },
+            Ok(0) | Err(Errno::EINTR) => return Ready::default(),
+            Ok(_) => {}
             Err(error) => crate::fatal(&format!("wait for a program: {error}")),
         }
+        let [out, err, ended, taken] = fds.map(|fd| happened(&fd));
+        if taken {
+            self.make_room();
+        }
+        Ready { out: stdout.is_some() && out, err: stderr.is_some() && err, ended }
     }
 }
 
@@ -154,27 +192,32 @@ fn happened(fd: &PollFd<'_>) -> bool {
     fd.revents().is_some_and(|events| !events.is_empty())
 }
 
-/// Sends what one read gives; forgets the pipe at its end. True if there may be more.
-fn pass_on<P: Read>(pipe: &mut Pipe<P>, id: u32, outbox: &Outbox) -> bool {
-    let Some((reader, make)) = pipe else { return false };
+/// Sends what one read gives and tells how much; forgets the pipe at its end. None: no more now.
+fn pass_on<P: Read>(pipe: &mut Pipe<P>, id: u32, outbox: &Outbox) -> Option<u64> {
+    let (reader, make) = pipe.as_mut()?;
     let mut bytes = vec![0; CHUNK];
     match reader.read(&mut bytes) {
         Ok(0) => *pipe = None,
         Ok(len) => {
             bytes.truncate(len);
             outbox.send(&make(id, bytes));
-            return true;
+            return Some(len as u64);
         }
-        Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return true,
-        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return false,
+        Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return Some(0),
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return None,
         Err(_) => *pipe = None,
     }
-    false
+    None
 }
 
 fn drain<P: Read + AsFd>(pipe: &mut Pipe<P>, id: u32, outbox: &Outbox) {
     let Some((reader, _)) = pipe else { return };
     if fcntl(reader.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).is_ok() {
-        while pass_on(pipe, id, outbox) {}
+        let mut passed = 0;
+        while passed < LARGEST_PIPE
+            && let Some(len) = pass_on(pipe, id, outbox)
+        {
+            passed += len;
+        }
     }
 }

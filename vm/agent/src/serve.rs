@@ -72,6 +72,7 @@ impl Server {
             Frame::Run { id, run } => self.run(id, &run),
             Frame::Stdin(id, bytes) => self.feed(id, bytes),
             Frame::Kill(id, signal) => self.kill(id, signal),
+            Frame::Taken(id, bytes) => self.taken(id, bytes),
             Frame::Put { id, path, mode, len, sum } => {
                 match Incoming::create(id, &path, mode, len, sum) {
                     Ok(incoming) => self.go_on(id, incoming),
@@ -100,7 +101,7 @@ impl Server {
     }
 
     fn run(&self, id: u32, run: &Run) {
-        let started = run::start(id, run, &self.reaper);
+        let started = run::start(id, run, &self.reaper, &self.outbox);
         let (running, handle) = match started {
             Ok(started) => started,
             Err(why) => return self.outbox.refuse(id, &why),
@@ -124,6 +125,12 @@ impl Server {
         }
         if end {
             handle.stdin = None;
+        }
+    }
+
+    fn taken(&self, id: u32, bytes: u64) {
+        if let Some(handle) = self.running().get_mut(&id) {
+            handle.taken(bytes);
         }
     }
 

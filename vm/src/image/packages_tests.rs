@@ -41,7 +41,9 @@ impl Archive {
             let file = format!("pool/{name}_{version}_amd64.deb");
             fs::create_dir_all(self.dir.path().join("pool")).unwrap();
             let deb = self.dir.path().join(&file);
-            let build = Program::new("dpkg-deb").args(["-b", "--root-owner-group"]);
+            // A package that is offered again must have the same bytes.
+            let build = Program::new("dpkg-deb").env("SOURCE_DATE_EPOCH", "1");
+            let build = build.args(["-b", "--root-owner-group"]);
             build.arg(self.dir.path().join("build")).arg(&deb).run_ok().unwrap();
             let (size, sha256) = (fs::metadata(&deb).unwrap().len(), hash::file(&deb).unwrap());
             writeln!(index, "{control}Filename: {file}\nSize: {size}\nSHA256: {sha256}\n").unwrap();

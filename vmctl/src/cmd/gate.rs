@@ -2,11 +2,12 @@
 
 use std::io::{BufRead, IsTerminal, Write};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use vm::setup::{self, Options, Report};
 
 use crate::cli::HostArgs;
 use crate::env;
+use crate::report::progress::Progress;
 
 /// Lets a command pass if nothing is missing, or once what is missing was installed.
 ///
@@ -19,7 +20,12 @@ pub(super) fn pass(host: &HostArgs) -> anyhow::Result<()> {
         return Ok(());
     }
     if report.advice().is_none() && (host.yes || env::is_ci() || asked(&report)?) {
-        setup::install(&report, &mut |line| println!("+ {line}")).context("install")?;
+        println!("installing:");
+        print_lines(report.commands());
+        let mut progress = Progress::new(false);
+        let installed = setup::install(&report, &mut |line| progress.step(line));
+        progress.close();
+        installed.context("install")?;
         let after = setup::check(&options).context("look at this machine again")?;
         return if after.is_complete() { Ok(()) } else { Err(refusal(&after)) };
     }
@@ -70,7 +76,8 @@ fn refusal(report: &Report) -> anyhow::Error {
 pub(super) fn undo(host: &HostArgs) -> anyhow::Result<()> {
     let lines = setup::undo_commands(&options(host)?.state).context("read what was added")?;
     if lines.is_empty() {
-        bail!("set-up has added nothing to this machine");
+        println!("nothing that set-up has added is left on this machine");
+        return Ok(());
     }
     println!("These commands take away what set-up has added:");
     print_lines(&lines);

@@ -1,6 +1,9 @@
 //! Commands: one file each.
 
+pub(crate) mod doctor;
 mod gate;
 pub(crate) mod image;
+pub(crate) mod run;
 pub(crate) mod setup;
+pub(crate) mod shell;
 pub(crate) mod test;

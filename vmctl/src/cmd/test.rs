@@ -21,7 +21,7 @@ pub(crate) fn run(args: &TestArgs) -> anyhow::Result<Exit> {
         return Ok(Exit::Pass);
     }
     let cases = select(&args.filters, CASES, HIDDEN).map_err(Usage)?;
-    report::check_writable(args.junit.iter().chain(&args.json))?;
+    report::check_writable(args.junit.iter().chain(&args.json).chain(&args.html))?;
     let seed = args.seed.unwrap_or_else(world::fresh_seed);
     let mut options = world::options(&args.host)?;
     options.keep_on_fail = args.keep_on_fail;
@@ -32,7 +32,7 @@ pub(crate) fn run(args: &TestArgs) -> anyhow::Result<Exit> {
         world.prepare(case.guest, &mut |line| println!("{line}"))?;
         let base = world.base()?;
         head.accel = base.accel.to_string();
-        head.qemu = base.qemu.version.to_string();
+        head.qemu = qemu_version(&base.qemu.line);
     }
     play(args, &world, cases, &head)
 }
@@ -57,7 +57,16 @@ fn play(
     if let Some(path) = &args.junit {
         report::write(path, &report::junit::text(head, &summary.results)?)?;
     }
+    if let Some(path) = &args.html {
+        report::write(path, &report::html::text(head, &summary.results))?;
+    }
     Ok(Exit::of_run(&summary))
+}
+
+/// "10.0.2" of "QEMU emulator version 10.0.2 (Debian ...)".
+fn qemu_version(line: &str) -> String {
+    let after = line.split("version ").nth(1).unwrap_or(line);
+    after.split(' ').next().unwrap_or(after).to_owned()
 }
 
 fn list() {
@@ -76,4 +85,16 @@ fn rerun_options(args: &TestArgs, head: &Head) -> String {
         options.extend(["--accel".to_owned(), args.host.accel.to_string()]);
     }
     options.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_of_qemu_is_cut_from_its_line() {
+        assert_eq!(qemu_version("QEMU emulator version 10.0.2 (Debian 1:10.0.2)"), "10.0.2");
+        assert_eq!(qemu_version("QEMU emulator version 11.0.0"), "11.0.0");
+        assert_eq!(qemu_version("other"), "other");
+    }
 }

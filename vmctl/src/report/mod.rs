@@ -1,7 +1,9 @@
-//! Reports: what a run of cases looks like on a terminal, as JSON and as `JUnit` XML.
+//! Reports: what a run of cases looks like on a terminal, as JSON, as `JUnit` XML and as a page.
 
+pub(crate) mod html;
 pub(crate) mod json;
 pub(crate) mod junit;
+pub(crate) mod progress;
 pub(crate) mod terminal;
 
 use std::path::{Path, PathBuf};

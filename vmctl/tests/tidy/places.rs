@@ -19,7 +19,8 @@ const UNSAFE: [&str; 10] = [
 
 /// The modules that may spawn processes: one on the host; inside the guest the agent, which
 /// starts commands and reaps what it inherits as PID 1.
-const SPAWNS: [&str; 3] = ["vm/src/process", "vm/agent/src/run", "vm/agent/src/reaper"];
+const SPAWNS: [&str; 4] =
+    ["vm/src/process", "vm/agent/src/run", "vm/agent/src/reaper", "vm/agent/src/pty"];
 
 /// The file that reads environment variables.
 const ENVIRONMENT: [&str; 1] = ["vmctl/src/env"];

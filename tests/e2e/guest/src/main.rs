@@ -6,7 +6,6 @@
 #![forbid(unsafe_code)]
 
 mod batching;
-mod leak;
 mod life;
 mod nic;
 mod persistence;
@@ -31,9 +30,6 @@ fn main() -> anyhow::Result<()> {
         }
         ("zero_copy::receive", [pool, port, connections, bytes]) => {
             zero_copy::hold_in_slots(pool, number(port)?, number(connections)?, number(bytes)?)
-        }
-        ("zero_copy::leak", [pool, port, connections, packets]) => {
-            leak::count(pool, number(port)?, number(connections)?, number(packets)?)
         }
         ("zero_copy::send", [pool, port, connections, len, times]) => {
             send::stored(pool, number(port)?, number(connections)?, number(len)?, number(times)?)

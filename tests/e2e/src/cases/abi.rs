@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use serde_json::Value;
 use vm::{Command, Mib};
 
 use crate::bench::Bench;
 use crate::echo::while_echoing;
+use crate::part::number;
 use crate::rig::{Needs, Rig};
 
 /// How long all rows together may take.
@@ -36,7 +38,7 @@ pub(super) fn rows(rig: &mut Rig) -> anyhow::Result<()> {
 }
 
 /// A guest with the module, and with one of the programs that try the device.
-fn equip(rig: &mut Rig, name: &str) -> anyhow::Result<Bench> {
+pub(super) fn equip(rig: &mut Rig, name: &str) -> anyhow::Result<Bench> {
     let module = rig.module(&[])?;
     let built = rig.world().device_program(name)?;
     let bench = rig.boot(Needs::devdax(Mib(64)).cpus(2))?;
@@ -46,20 +48,47 @@ fn equip(rig: &mut Rig, name: &str) -> anyhow::Result<Bench> {
     Ok(bench)
 }
 
-fn program(name: &str) -> String {
+pub(super) fn program(name: &str) -> String {
     format!("/run/device-{name}")
 }
 
 /// The module goes, nothing stays pinned, and the kernel has not complained.
-fn leave(rig: &mut Rig, bench: &Bench) -> anyhow::Result<()> {
+pub(super) fn leave(rig: &mut Rig, bench: &Bench) -> anyhow::Result<()> {
     rig.step("unload the module");
     bench.unload()?;
-    let pins = bench.shell("awk '/^nr_foll_pin/ { print $2 }' /proc/vmstat")?;
-    let pins: Vec<_> = pins.lines().collect();
-    ensure!(pins.len() == 2 && pins[0] == pins[1], "pages stay pinned: {pins:?}");
+    pins_are_balanced(bench)?;
     let warnings = bench.guest().warnings();
     ensure!(warnings.is_empty(), "the guest's kernel complains: {}", warnings.join("; "));
     bench.ping().context("after unload")
+}
+
+/// Every page that was pinned is let go, as the kernel itself counts.
+fn pins_are_balanced(bench: &Bench) -> anyhow::Result<()> {
+    // Each CPU counts for itself; a look at stat_refresh adds up.
+    let count = "cat /proc/sys/vm/stat_refresh; awk '/^nr_foll_pin/ { print $2 }' /proc/vmstat";
+    let pins = bench.shell(count)?;
+    let pins: Vec<_> = pins.lines().collect();
+    ensure!(pins.len() == 2 && pins[0] == pins[1], "pages stay pinned: {pins:?}");
+    Ok(())
+}
+
+/// What a hostile program of docs/abi.md's user does at least, so that it counts.
+const HOSTILE_REQUESTS: u64 = 10_000;
+
+/// A user who does nothing right, by the seed, brings nothing down.
+pub(super) fn hostile(rig: &mut Rig) -> anyhow::Result<()> {
+    let bench = equip(rig, "hostile")?;
+    rig.step("be hostile");
+    let command = Command::new(program("hostile")).arg(rig.seed().to_string()).timeout(LIMIT);
+    let exit = while_echoing(&bench, || bench.run(&command))?;
+    let did: Value = serde_json::from_slice(&exit.stdout).context("read what was done")?;
+    rig.step(format!("it did {did}"));
+    ensure!(did["hung"] == false, "a system call did not come back: {did}");
+    ensure!(number(&did, "requests")? >= HOSTILE_REQUESTS, "too little was tried: {did}");
+    for deep in ["registered", "attached", "sockets", "slots"] {
+        ensure!(number(&did, deep)? >= 100, "only {deep} of {did} got deep enough");
+    }
+    leave(rig, &bench)
 }
 
 /// The rows that a document names.

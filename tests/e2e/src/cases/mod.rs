@@ -2,6 +2,7 @@
 
 mod abi;
 mod batching;
+mod buffers;
 mod example;
 mod inner;
 mod kmod;
@@ -26,16 +27,17 @@ pub const CASES: &[Case] = &[
     Case::new("kmod::in_guest", kmod::in_guest).within(Duration::from_mins(12)),
     Case::new("nic::ordinary", nic::ordinary),
     Case::new("abi::rows", abi::rows),
+    Case::new("abi::hostile", abi::hostile),
     Case::new("zero_copy::socket_control", zero_copy::socket_control),
     Case::new("zero_copy::receive", zero_copy::receive),
     Case::new("zero_copy::receive_on_ext4", zero_copy::receive_on_ext4),
     Case::new("zero_copy::forced_copy", zero_copy::forced_copy),
-    Case::new("zero_copy::leak", zero_copy::leak),
     Case::new("zero_copy::send", send::send),
     Case::new("zero_copy::send_forced_copy", send::forced_copy),
     Case::new("batching::one_call", batching::one_call),
     Case::new("life::kill_app", life::kill_app),
     Case::new("example::http", example::http).emulated(),
+    Case::new("buffers::conserved", buffers::conserved),
     Case::new("persistence::log", persistence::log)
         .emulated()
         .within(Duration::from_mins(10))
@@ -44,8 +46,8 @@ pub const CASES: &[Case] = &[
     Case::new("persistence::no_reserve", persistence::no_reserve).emulated(),
 ];
 
-/// Cases that are chosen by their whole name only: they end badly on purpose, so that the rig's
-/// own cases and the tests of the exit codes can see how that is reported.
+/// Cases that are chosen by their whole name only: most end badly on purpose, so that the tests of
+/// the exit statuses can see how that is reported; one measures.
 pub const HIDDEN: &[Case] = &[
     Case::new("inner::passes", inner::passes).on_host(),
     Case::new("inner::says_no", inner::says_no).on_host(),
@@ -56,4 +58,5 @@ pub const HIDDEN: &[Case] = &[
         .within(Duration::from_millis(200)),
     Case::new("inner::waits_long", inner::waits_in_vain).on_host(),
     Case::new("inner::needs_a_guest", inner::needs_a_guest),
+    Case::new("inner::idles", inner::idles),
 ];

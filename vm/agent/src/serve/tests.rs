@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use agent_proto::{Checksum, End};
+use agent_proto::{Checksum, End, WINDOW};
 
 use super::*;
 use crate::reaper;
@@ -38,7 +38,17 @@ impl Host {
         self.stream.write_all(&frame.encode().unwrap()).unwrap();
     }
 
+    /// The next frame that is not about flow control.
     fn hear(&mut self) -> Frame {
+        loop {
+            match self.hear_any() {
+                Frame::Taken(..) => {}
+                frame => return frame,
+            }
+        }
+    }
+
+    fn hear_any(&mut self) -> Frame {
         loop {
             if let Some(frame) = self.decoder.next_frame().unwrap() {
                 return frame;
@@ -130,6 +140,16 @@ fn a_leader_that_ends_takes_its_group_along() {
 }
 
 #[test]
+fn a_daemon_that_keeps_writing_does_not_keep_the_end_away() {
+    let mut host = Host::new();
+    let (out, _, end) = host.shell("setsid yes & echo $!; sleep 0.1");
+    assert_eq!(end, End::Code(0));
+    let daemon = out.lines().find_map(|line| line.parse().ok()).unwrap();
+    // It ends by itself, too, now that nobody reads.
+    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(daemon), Signal::SIGKILL);
+}
+
+#[test]
 fn programs_run_side_by_side_and_read_what_is_sent() {
     let mut host = Host::new();
     host.run(1, &["cat"], |run| run.stdin = true);
@@ -139,6 +159,37 @@ fn programs_run_side_by_side_and_read_what_is_sent() {
     assert_eq!(host.hear(), Frame::Out(1, b"in".to_vec()));
     host.say(&Frame::Stdin(1, vec![]));
     assert_eq!(host.finish(1).2, End::Code(0));
+}
+
+#[test]
+fn a_host_that_takes_nothing_stops_the_output_and_a_word_lets_it_go_on() {
+    let mut host = Host::new();
+    host.run(1, &["head", "-c", "8000000", "/dev/zero"], |_| ());
+    let mut got = 0;
+    while got < WINDOW {
+        let Frame::Out(1, bytes) = host.hear() else { panic!("no output") };
+        got += bytes.len() as u64;
+    }
+    // Nothing but the answer to this comes while nothing is taken.
+    host.say(&Frame::Ping(1));
+    assert_eq!(host.hear(), Frame::Pong(1));
+    host.say(&Frame::Taken(1, 8_000_000));
+    let (rest, _, end) = host.finish(1);
+    assert_eq!((got + rest.len() as u64, end), (8_000_000, End::Code(0)));
+}
+
+#[test]
+fn input_is_told_as_taken_once_the_program_has_it() {
+    let mut host = Host::new();
+    host.run(1, &["sleep", "1000"], |run| run.stdin = true);
+    host.say(&Frame::Stdin(1, vec![0; 1 << 10]));
+    host.say(&Frame::Stdin(1, vec![0; 1 << 17]));
+    // The pipe holds the first piece whole, the second one not.
+    assert_eq!(host.hear_any(), Frame::Taken(1, 1 << 10));
+    host.say(&Frame::Ping(2));
+    assert_eq!(host.hear_any(), Frame::Pong(2));
+    host.say(&Frame::Kill(1, 9));
+    assert_eq!(host.finish(1).2, End::Signal(9));
 }
 
 #[test]

@@ -1,0 +1,123 @@
+//! Buffer cases: that none is lost, however many packets come.
+
+use std::collections::HashMap;
+
+use anyhow::{Context, ensure};
+use vm::Command;
+use vm::vnet::{Direction, Filter};
+
+use super::abi::{equip, leave, program};
+use crate::bench::{Bench, PATIENCE, PORT};
+use crate::part::{Part, number};
+use crate::rig::Rig;
+
+/// How many connections receive at once.
+const CONNECTIONS: usize = 64;
+
+/// How many packets are sent before the guest has had the batch before the last.
+const BATCH: usize = 256;
+
+/// How many batches come; a retransmission may join a few packets.
+const BATCHES: usize = 400;
+
+/// How many packets must have come one by one.
+const SLOTS: u64 = 100_000;
+
+/// Length of a packet's payload in bytes.
+const LEN: usize = 64;
+
+/// Where the guest leaves the place of each packet.
+const PLACES: &str = "/run/places";
+
+/// A packet's payload: the host's TCP port, and where it begins in the NVDIMM.
+type Place = (u16, u64);
+
+/// After many packets through a small pool, some of them held for a while, every buffer is there.
+pub(super) fn conserved(rig: &mut Rig) -> anyhow::Result<()> {
+    let bench = equip(rig, "conserved")?;
+    let sizes =
+        [PORT.into(), CONNECTIONS, BATCHES * BATCH, LEN, BATCH].map(|size: usize| size.to_string());
+    let command = Command::new(program("conserved")).args(sizes).arg(PLACES);
+    let command = command.timeout(rig.time_left());
+    let running = bench.guest().spawn(&command).context("start conserved")?;
+    let mut part = Part::new("conserved", running);
+    part.hear_of("listening")?;
+    let tcps = (0..CONNECTIONS).map(|_| bench.connect()).collect::<anyhow::Result<Vec<_>>>()?;
+    part.hear_of("ready")?;
+    rig.step(format!("send {} packets", BATCHES * BATCH));
+    let message = rig.seed().bytes(LEN);
+    for batch in 0..BATCHES {
+        for number in 0..BATCH {
+            tcps[number % CONNECTIONS].send_all(&message, PATIENCE).context("send")?;
+        }
+        if batch > 0 {
+            part.hear_of("batch")?;
+        }
+    }
+    let told = part.hear_of("received")?;
+    part.end()?;
+    let (received, leaked) = (number(&told, "received")?, number(&told, "leaked")?);
+    let copied = copied_bytes(&bench)?;
+    for (name, value) in
+        [("received_packets", received), ("leaked_buffers", leaked), ("cpu_copied_bytes", copied)]
+    {
+        rig.figure(name, u32::try_from(value).context("a figure is small")?.into());
+    }
+    ensure!(leaked == 0, "{leaked} buffers are lost after {received} packets");
+    ensure!(received >= SLOTS, "only {received} slots came");
+    ensure!(copied == 0, "{copied} bytes are not where the backend wrote them");
+    drop(tcps);
+    leave(rig, &bench)
+}
+
+/// How many bytes of payload came to a slot elsewhere than the backend wrote them.
+fn copied_bytes(bench: &Bench) -> anyhow::Result<u64> {
+    let mut written = written(bench)?;
+    let told = bench.guest().get(PLACES).context("fetch the places")?;
+    let mut copied = 0;
+    for record in told.chunks_exact(8) {
+        let (port, len, offset) = fields(record).context("read a place")?;
+        let start = bench.nvdimm()?.of_pool(offset.into(), len.into())?.start;
+        match written.get_mut(&(port, start)) {
+            Some(count) if *count > 0 => *count -= 1,
+            _ => copied += u64::from(len),
+        }
+    }
+    Ok(copied)
+}
+
+/// How often the backend wrote payload where.
+fn written(bench: &Bench) -> anyhow::Result<HashMap<Place, u32>> {
+    let observer = bench.observer();
+    ensure!(observer.dropped() == 0, "the observer has lost frames");
+    let filter = Filter::new().direction(Direction::ToGuest).dst_port(PORT).payload_only();
+    let mut written = HashMap::new();
+    for frame in observer.frames(&filter) {
+        let flow = frame.flow.as_ref().context("a TCP frame has a flow")?;
+        for range in &frame.payload {
+            if let Some(start) = bench.nvdimm()?.offset(range.file) {
+                *written.entry((flow.src.port(), start)).or_default() += 1;
+            }
+        }
+    }
+    Ok(written)
+}
+
+/// The host's TCP port, length and offset in the pool.
+fn fields(record: &[u8]) -> Option<(u16, u16, u32)> {
+    let (port, rest) = record.split_first_chunk()?;
+    let (len, rest) = rest.split_first_chunk()?;
+    let offset = rest.first_chunk()?;
+    Some((u16::from_le_bytes(*port), u16::from_le_bytes(*len), u32::from_le_bytes(*offset)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_read_as_the_guest_writes_them() {
+        assert_eq!(fields(&[1, 2, 64, 0, 0, 16, 0, 0]), Some((513, 64, 4096)));
+        assert_eq!(fields(&[1, 2, 64, 0, 0, 16, 0]), None);
+    }
+}
