@@ -97,29 +97,33 @@ static bool stream_ended(const struct sock *sk)
 	return (sk->sk_shutdown & RCV_SHUTDOWN) || sk->sk_state == TCP_CLOSE;
 }
 
-/* Each kind of end once. */
-static void pass_end(struct paste_socket *socket)
+/* Each kind of end once: true the first time. */
+static bool pass_end(struct paste_socket *socket)
 {
 	const struct sock *sk = socket->sk;
 	int error = sk->sk_state == TCP_CLOSE ? READ_ONCE(sk->sk_err) : 0;
 
 	if (error ? socket->reset : socket->ended)
-		return;
+		return false;
 	if (error)
 		socket->reset = true;
 	else
 		socket->ended = true;
 	paste_flow_end(&socket->port->flows, &socket->flow, error);
+	return true;
 }
 
 bool paste_capture(struct paste_socket *socket)
 {
 	read_descriptor_t descriptor = { .arg.data = socket, .count = 1 };
 	struct sock *sk = socket->sk;
+	bool news;
 
-	tcp_read_sock(sk, &descriptor, take);
-	if (!descriptor.error && stream_ended(sk))
-		pass_end(socket);
-	paste_os_port_wake(socket->port);
+	news = tcp_read_sock(sk, &descriptor, take) > 0;
+	if (!descriptor.error && stream_ended(sk) && pass_end(socket))
+		news = true;
+	/* Only then: poll() comes here, too, and would wake itself for ever. */
+	if (news)
+		paste_os_port_wake(socket->port);
 	return !descriptor.error;
 }
