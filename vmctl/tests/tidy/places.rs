@@ -73,10 +73,9 @@ fn crate_roots_say_whether_they_hold_unsafe_code() {
 
 #[test]
 fn libraries_have_error_enums() {
-    let may_use_anyhow =
-        |file: &File| ["vmctl/", "tests/e2e/", "paste/examples/"]
-            .iter()
-            .any(|place| file.path.starts_with(place));
+    let may_use_anyhow = |file: &File| {
+        ["vmctl/", "tests/e2e/", "paste/examples/"].iter().any(|place| file.path.starts_with(place))
+    };
     let found: Vec<_> = of(Kind::Rust)
         .into_iter()
         .filter(|file| !may_use_anyhow(file) && file.code().iter().any(|l| l.contains("anyhow")))
