@@ -321,7 +321,7 @@ mod tests {
         #[expect(clippy::reversed_empty_ranges, reason = "what a careless caller may compute")]
         let reversed = buf(5).packet(9..8);
         assert!(reversed.is_err());
-        assert_eq!(buffers.spares(), 2, "refused buffers are spares again");
+        assert_eq!(buffers.spares(), 3, "refused buffers are spares again");
     }
 
     #[test]
