@@ -155,7 +155,7 @@ static void extra_buffers(void)
 		seen[index] = true;
 		count++;
 	}
-	CHECK_EQUAL(count, total - 2 - 64);
+	CHECK_EQUAL(count, total - 2 - 2 * 64);
 	for (index = 0; index < 64; index++)
 		CHECK(!seen[device.ring->slot[index].buf_idx]);
 	device_close(&device);
