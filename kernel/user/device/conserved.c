@@ -177,6 +177,8 @@ int main(int argc, char **argv)
 	CHECK_EQUAL(device_detach(&device, "pst:eth0"), 0);
 	CHECK_EQUAL(mine_count, SPARES);
 	drain();
+	/* Nothing was sent: each TX slot still has its buffer. */
+	mine_count += device_ring(&device, 0)->num_slots;
 	printf("{\"received\": %u, \"leaked\": %u}\n", slots, BUFFERS - 2 - mine_count);
 	return 0;
 }

@@ -37,7 +37,8 @@ static void layout(enum device_memory kind)
 	CHECK_EQUAL(info->nr_buf_pool_offset, PAGE + 4 * 20480);
 	CHECK_EQUAL(info->nr_buf_pool_objsize, 2048);
 	CHECK_EQUAL(info->nr_buf_pool_objtotal, (DEVICE_MEMORY - info->nr_buf_pool_offset) / 2048);
-	CHECK((char *)device.ring == device.memory + info->nr_ring_pool_offset);
+	CHECK((char *)device_ring(&device, 0) == device.memory + info->nr_ring_pool_offset);
+	CHECK((char *)device.ring == (char *)device_ring(&device, 0) + 20480);
 	CHECK(device.buffers == device.memory + info->nr_buf_pool_offset);
 	CHECK(strcmp(device.nifp->ni_name, "pst:0") == 0 && device.ring->num_slots == 64);
 	CHECK(device_extra(&device) >= 2);
@@ -113,8 +114,12 @@ static void extmem_buffer_sizes(void)
 
 static void extmem_ring_objects(void)
 {
-	device_bind(&device, (struct device_spec){ .memory = ANONYMOUS, .kernel_rings = true,
-						   .slots = 1500 });
+	struct device_spec spec = { .memory = ANONYMOUS, .kernel_rings = true, .slots = 1500 };
+
+	device = device_open();
+	device_prepare_register(&device, &spec)->body.reg.nr_tx_slots = 64;
+	CHECK_EQUAL(device_send(&device), 0);
+	device_map(&device);
 	CHECK_EQUAL(device.request.extmem.nro_info.nr_ring_pool_objsize, 256 + 16 * 1500);
 	CHECK_EQUAL(device.ring->num_slots, 1500);
 }

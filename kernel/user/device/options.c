@@ -110,7 +110,7 @@ static void reserve(void)
 
 	for (round = 0; round < 2; round++) {
 		CHECK_EQUAL(reserves(bitmap, 129), 0);
-		CHECK_EQUAL(device.request.body.reg.nr_extra_bufs, BITS - 2 - 64 - 4);
+		CHECK_EQUAL(device.request.body.reg.nr_extra_bufs, BITS - 2 - 2 * 64 - 4);
 		for (i = 0; i < 64; i++)
 			expect_not(device.ring->slot[i].buf_idx);
 		while ((index = device_extra(&device)) != 0)
@@ -151,9 +151,9 @@ static void reserve_all(void)
 	bitmap[0] = ~3ull;
 	CHECK_EQUAL(reserves(bitmap, BITS), ENOMEM);
 	device_close(&device);
-	CHECK_EQUAL(reserves(bitmap, BITS - 63), ENOMEM);
+	CHECK_EQUAL(reserves(bitmap, BITS - 127), ENOMEM);
 	device_close(&device);
-	CHECK_EQUAL(reserves(bitmap, BITS - 64), 0);
+	CHECK_EQUAL(reserves(bitmap, BITS - 128), 0);
 }
 
 static void kernel_rings(void)

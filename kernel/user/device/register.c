@@ -149,13 +149,13 @@ static void extra_buffers(void)
 						    .extra = 0xffffffff }), 0);
 	total = device.request.extmem.nro_info.nr_buf_pool_objtotal;
 	CHECK_EQUAL(total, DEVICE_MEMORY / 2048);
-	CHECK_EQUAL(device.request.body.reg.nr_extra_bufs, total - 2 - 64);
+	CHECK_EQUAL(device.request.body.reg.nr_extra_bufs, total - 2 - 2 * 64);
 	while ((index = device_extra(&device)) != 0) {
 		CHECK(index >= 2 && index < total && !seen[index]);
 		seen[index] = true;
 		count++;
 	}
-	CHECK_EQUAL(count, total - 2 - 64);
+	CHECK_EQUAL(count, total - 2 - 2 * 64);
 	for (index = 0; index < 64; index++)
 		CHECK(!seen[device.ring->slot[index].buf_idx]);
 	device_close(&device);
