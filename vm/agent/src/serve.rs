@@ -46,6 +46,7 @@ pub(crate) fn serve(port: &File, reaper: &Reaper) -> Result<()> {
         }
         while let Some(frame) = decoder.next_frame().map_err(|e| format!("read frame: {e}"))? {
             if frame == Frame::PowerOff {
+                server.outbox.close();
                 return Ok(());
             }
             server.handle(frame);
