@@ -165,8 +165,9 @@ static void nic_wrong_lengths(void)
 	CHECK_EQUAL(device_txsync(&device), 0);
 	frames_expect_answer(&device);
 	CHECK_EQUAL(frames_answers(&device), 0);
-	CHECK_EQUAL(device_txsync(&device), 0);
-	CHECK_EQUAL(ring(TX)->head, ring_next(ring(TX), ring(TX)->tail));
+	/* The answer may be here before the device has said that it took the question. */
+	while (ring(TX)->head != ring_next(ring(TX), ring(TX)->tail))
+		CHECK_EQUAL(device_txsync(&device), 0);
 }
 
 /* Nobody reads: frames wait, then are dropped; the NIC goes on. */
