@@ -68,7 +68,7 @@ impl Drop for EventLoop {
         self.mailbox.stop();
         // After a panic the state of connections may be anything; their handles time out.
         if !std::thread::panicking() {
-            self.host.shut_down();
+            self.host.shut_down(self.mailbox.leftovers());
         }
         let (mutex, changed) = &*self.link;
         if let Ok(mut link) = mutex.lock() {

@@ -69,6 +69,11 @@ impl Mailbox {
         self.wake();
     }
 
+    /// What was posted and never taken, once the loop has ended: nobody may wait for it in vain.
+    pub(crate) fn leftovers(&self) -> Vec<Order> {
+        std::mem::take(&mut lock(&self.inside).orders)
+    }
+
     /// The descriptor to wait on.
     pub(crate) fn event(&self) -> &EventFd {
         &self.event

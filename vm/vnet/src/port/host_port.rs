@@ -119,12 +119,12 @@ impl HostPort {
         self.stack.update_ip_addrs(|_| ());
     }
 
-    /// The network ends: tells everybody who waits.
-    pub(crate) fn shut_down(&mut self) {
+    /// The network ends: tells everybody who waits, also those whose orders it never saw.
+    pub(crate) fn shut_down(&mut self, leftovers: Vec<Order>) {
         for end in self.ends.drain(..) {
             end.end(End::Gone);
         }
-        for order in self.held.drain(..) {
+        for order in self.held.drain(..).chain(leftovers) {
             match order {
                 Order::Connect(connection) => connection.end(End::Gone),
                 Order::Listen(_, shared) => fail(&shared, End::Gone),
