@@ -58,6 +58,7 @@ mod error;
 mod log;
 #[expect(unsafe_code, reason = "atomics and leases over memory shared with the kernel")]
 mod map;
+pub mod marker;
 mod pmem;
 mod pool;
 mod port;

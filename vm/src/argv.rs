@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::accel::Accel;
 use crate::spec::{Nic, Spec};
+use crate::watch::Watch;
 
 /// Memory slots of a guest, each good for one NVDIMM.
 pub(crate) const SLOTS: usize = 4;
@@ -44,7 +45,15 @@ pub(crate) fn argv(spec: &Spec, wiring: &Wiring) -> Vec<OsString> {
     for (n, nic) in spec.nics.iter().enumerate() {
         network(&mut args, n, nic);
     }
+    if let Some(watch) = &spec.watch {
+        observer(&mut args, watch);
+    }
     args.0
+}
+
+fn observer(args: &mut Args, watch: &Watch) {
+    let (library, out) = (escaped(&watch.library), escaped(&watch.out));
+    args.pair("-plugin", ["file=".into(), library, ",out=".into(), out]);
 }
 
 fn machine(args: &mut Args, spec: &Spec, wiring: &Wiring) {
@@ -67,7 +76,8 @@ fn machine(args: &mut Args, spec: &Spec, wiring: &Wiring) {
         Accel::Tcg => "max",
         Accel::Kvm => "host",
     };
-    args.flags(&["-cpu", cpu]);
+    let flags = spec.cpu_flags.iter().map(String::as_str);
+    args.flags(&["-cpu", &std::iter::once(cpu).chain(flags).collect::<Vec<_>>().join(",")]);
     args.pair("-smp", [spec.cpus.to_string().into()]);
     let ram = spec.ram.0;
     // NVDIMMs need slots and address space above the memory.

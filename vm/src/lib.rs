@@ -48,6 +48,7 @@ pub mod setup;
 mod spec;
 mod transfer;
 pub mod units;
+pub mod watch;
 
 pub use accel::Accel;
 pub use command::{Command, Exit, ExitCode};
@@ -59,3 +60,4 @@ pub use running::{Event, Input, Running};
 pub use spec::{BootFiles, Mac, Nic, Spec};
 pub use units::Mib;
 pub use vnet;
+pub use watch::Watch;

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::nvdimm::Nvdimm;
 use crate::units::Mib;
+use crate::watch::Watch;
 
 /// How long a guest may take to its agent's hello. A loaded two-core host under TCG needs 15 s.
 const BOOT_TIMEOUT: Duration = Duration::from_mins(2);
@@ -25,6 +26,8 @@ pub struct Spec {
     pub(crate) nvdimms: Vec<Nvdimm>,
     pub(crate) nics: Vec<Nic>,
     pub(crate) kernel_args: Vec<String>,
+    pub(crate) cpu_flags: Vec<String>,
+    pub(crate) watch: Option<Watch>,
     pub(crate) pvpanic: bool,
     pub(crate) qemu: PathBuf,
     pub(crate) ram_places: Vec<PathBuf>,
@@ -125,6 +128,8 @@ impl Spec {
             nvdimms: Vec::new(),
             nics: Vec::new(),
             kernel_args: Vec::new(),
+            cpu_flags: Vec::new(),
+            watch: None,
             pvpanic: false,
             qemu: PathBuf::from(crate::host::QEMU),
             ram_places: vec![PathBuf::from(crate::host::SHARED_MEMORY), dir.to_owned()],
@@ -174,6 +179,20 @@ impl Spec {
         self
     }
 
+    /// Adds a feature to its CPU (`+name`) or takes one away (`-name`), by QEMU's names.
+    #[must_use]
+    pub fn cpu_flag(mut self, flag: impl Into<String>) -> Self {
+        self.cpu_flags.push(flag.into());
+        self
+    }
+
+    /// Has the guest watched by the observer, which needs TCG.
+    #[must_use]
+    pub fn watch(mut self, watch: Watch) -> Self {
+        self.watch = Some(watch);
+        self
+    }
+
     /// Plugs in a pvpanic device: the guest (with its module loaded) reports panics to QEMU.
     #[must_use]
     pub fn pvpanic(mut self) -> Self {
@@ -214,6 +233,9 @@ impl Spec {
         }
         if self.nvdimms.len() > crate::argv::SLOTS {
             return invalid("nvdimms", "a guest has 4 slots");
+        }
+        if self.watch.is_some() && self.accel != Accel::Tcg {
+            return invalid("observer", "it sees a guest's instructions under TCG only");
         }
         for nic in &self.nics {
             if let Nic::VhostUser { socket, .. } = nic

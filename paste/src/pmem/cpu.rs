@@ -56,6 +56,21 @@ mod imp {
         // SAFETY: `sfence` is part of every x86-64 CPU and changes no data.
         unsafe { asm!("sfence", options(nostack)) };
     }
+
+    pub(super) fn mark<const OP: u8>(arguments: [u64; 3]) {
+        let [first, second, third] = arguments;
+        // SAFETY: a NOP of 7 bytes; it reads no memory and changes nothing.
+        unsafe {
+            asm!(
+                ".byte 0x0f, 0x1f, 0x80, 0x50, 0x53, 0x54, {op}",
+                op = const OP,
+                in("rdi") first,
+                in("rsi") second,
+                in("rdx") third,
+                options(nostack, preserves_flags),
+            );
+        };
+    }
 }
 
 #[cfg(not(target_arch = "x86_64"))]
@@ -71,6 +86,8 @@ mod imp {
     pub(super) unsafe fn write_back(_: WriteBack, _: *const u8) {}
 
     pub(super) fn fence() {}
+
+    pub(super) fn mark<const OP: u8>(_: [u64; 3]) {}
 }
 
 impl WriteBack {
@@ -86,6 +103,11 @@ impl WriteBack {
         // page's; `self` comes from `detect`.
         unsafe { imp::write_back(self, address) };
     }
+}
+
+/// Executes the marker of this operation: a NOP that an emulator may look for.
+pub(crate) fn mark<const OP: u8>(arguments: [u64; 3]) {
+    imp::mark::<OP>(arguments);
 }
 
 /// Waits until the lines flushed before have reached the persistence domain (ADR).
@@ -106,5 +128,10 @@ mod tests {
             fence();
         }
         assert_eq!(mapping.snapshot(), [0; 4096]);
+    }
+
+    #[test]
+    fn markers_do_nothing() {
+        mark::<7>([u64::MAX, 2, 3]);
     }
 }

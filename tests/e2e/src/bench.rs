@@ -10,7 +10,8 @@ use anyhow::{Context, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use vm::vnet::{FileOffset, Host, Observer, Tcp, Vnet};
-use vm::{Command, Exit, ExitCode, Guest, PowerLost};
+use vm::watch::Stats;
+use vm::{Command, Exit, ExitCode, Guest, PowerLost, Watch};
 
 use crate::medium::Medium;
 use crate::outcome::TimedOut;
@@ -44,6 +45,7 @@ pub struct Bench {
     program: Vec<u8>,
     /// When the case counts as hanging.
     deadline: Instant,
+    watch: Option<Watch>,
 }
 
 impl Bench {
@@ -56,7 +58,20 @@ impl Bench {
         deadline: Instant,
     ) -> anyhow::Result<Self> {
         guest.put(&program, PROGRAM, 0o755).with_context(|| format!("put {PROGRAM}"))?;
-        Ok(Self { guest, vnet, nvdimm, program, deadline })
+        Ok(Self { guest, vnet, nvdimm, program, deadline, watch: None })
+    }
+
+    /// Says who watches the guest.
+    pub(crate) fn watched(self, watch: Option<Watch>) -> Self {
+        Self { watch, ..self }
+    }
+
+    /// What the observer was told at the guest's markers, in order.
+    ///
+    /// # Errors
+    /// Nobody watches, or the observer's file is no good.
+    pub fn stats(&self) -> anyhow::Result<Vec<Stats>> {
+        self.watch.as_ref().context("a bench with an observer")?.stats().context("read the counts")
     }
 
     /// The guest, for what the bench has no word for.
@@ -214,7 +229,7 @@ pub struct DarkBench {
 impl Bench {
     /// Cuts the guest's power.
     pub fn power_fail(self) -> DarkBench {
-        let Self { guest, vnet, nvdimm, program, deadline } = self;
+        let Self { guest, vnet, nvdimm, program, deadline, .. } = self;
         DarkBench { guest: guest.power_fail(), vnet, nvdimm, program, deadline }
     }
 
@@ -223,7 +238,7 @@ impl Bench {
     /// # Errors
     /// It does not get there.
     pub fn shut_down(self) -> anyhow::Result<DarkBench> {
-        let Self { guest, vnet, nvdimm, program, deadline } = self;
+        let Self { guest, vnet, nvdimm, program, deadline, .. } = self;
         let guest = guest.shut_down().context("shut down the guest")?;
         Ok(DarkBench { guest, vnet, nvdimm, program, deadline })
     }

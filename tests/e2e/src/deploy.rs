@@ -47,6 +47,22 @@ pub(crate) fn build(cargo: &Path, root: &Path) -> anyhow::Result<Programs> {
     Ok(Programs { agent, cases, http: built.join("examples/http") })
 }
 
+/// Builds the observer, a library that QEMU loads, or finds it built.
+///
+/// # Errors
+/// Cargo's own, with the end of what it said.
+pub(crate) fn build_observer(cargo: &Path, root: &Path) -> anyhow::Result<PathBuf> {
+    let folder = root.join("target/observer");
+    Program::new(cargo)
+        .args(["build", "--quiet", "--release", "--locked", "-p", "observer", "--target-dir"])
+        .arg(&folder)
+        .cwd(root)
+        .timeout(BUILD_TIME)
+        .run_ok()
+        .context("build the observer")?;
+    Ok(folder.join("release/libobserver.so"))
+}
+
 /// Builds the programs that try the kernel module's device; the folder that they are in.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ use anyhow::Context;
 use vm::accel::Accel;
 use vm::nvdimm::Mode;
 use vm::vnet::{Config, HostAddress, Vnet};
-use vm::{Mac, Mib, Nic, Nvdimm, Spec};
+use vm::{Mac, Mib, Nic, Nvdimm, Spec, Watch};
 
 use crate::bench::{Bench, HOST_ADDRESS, PREFIX_LEN};
 use crate::case::Case;
@@ -20,11 +20,19 @@ use crate::runner::Message;
 use crate::seed::Seed;
 use crate::world::World;
 
+/// Kernel arguments of a guest whose instructions count: no defence that costs some, and a plain
+/// security module (without one Debian's kernel falls back to the most expensive).
+const TUNED: [&str; 4] = ["lsm=yama", "init_on_alloc=0", "nokaslr", "norandmaps"];
+
+/// How long the client of such a guest may wait for data to acknowledge with: Linux's shortest.
+const ACK_DELAY: Duration = Duration::from_millis(40);
+
 /// What a case wants plugged into its guest, beside a NIC.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Needs {
     nvdimm: Option<(Mib, Mode)>,
     more_cpus: u32,
+    counted: bool,
 }
 
 impl Needs {
@@ -38,6 +46,12 @@ impl Needs {
     #[must_use]
     pub fn fsdax(size: Mib) -> Self {
         Self { nvdimm: Some((size, Mode::Fsdax)), ..Self::default() }
+    }
+
+    /// An observer that counts instructions, and a kernel as the makers of servers tune it.
+    #[must_use]
+    pub fn counted(self) -> Self {
+        Self { counted: true, ..self }
     }
 
     /// More than one CPU.
@@ -113,11 +127,16 @@ impl Rig {
         let base = self.world.base()?;
         let dir = guest_dir(&self.dir);
         std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
-        let vnet = self.network()?;
+        let vnet = self.network(needs)?;
         let accel = if self.case.emulated { Accel::Tcg } else { base.accel };
         let mut spec = Spec::new(self.case.guest, &base.image, &dir).accel(accel);
         spec = spec.qemu(&base.qemu.path).pvpanic().cpus(1 + needs.more_cpus);
         spec = spec.nic(Nic::VhostUser { socket: self.socket(), mac: Mac::local(2) });
+        let watch = needs.counted.then(|| self.watch()).transpose()?;
+        if let Some(watch) = &watch {
+            spec = TUNED.iter().fold(spec.watch(watch.clone()), |spec, arg| spec.kernel_arg(*arg));
+            spec = spec.cpu_flag("-erms").cpu_flag("-fsrm");
+        }
         let mut medium = None;
         if let Some((size, mode)) = needs.nvdimm {
             let nvdimm = Nvdimm::create(self.nvdimm(), size, mode).context("create the NVDIMM")?;
@@ -126,13 +145,20 @@ impl Rig {
         }
         let program = std::fs::read(&base.programs.cases).context("read the guest half")?;
         let guest = spec.boot().context("boot")?;
-        Bench::equip(guest, vnet, medium, program, self.deadline)
+        Ok(Bench::equip(guest, vnet, medium, program, self.deadline)?.watched(watch))
     }
 
-    fn network(&self) -> anyhow::Result<Vnet> {
+    fn watch(&self) -> anyhow::Result<Watch> {
+        self.step("build the observer");
+        Ok(Watch::new(&self.world.observer()?, &self.dir.join("observed.jsonl")))
+    }
+
+    fn network(&self, needs: Needs) -> anyhow::Result<Vnet> {
         let mac = Mac::local(1).bytes();
         let host = HostAddress { ip: HOST_ADDRESS, prefix_len: PREFIX_LEN, mac };
-        Vnet::start(Config::new(self.socket(), host)).context("start the network")
+        let ack_delay = needs.counted.then_some(ACK_DELAY);
+        let config = Config { ack_delay, ..Config::new(self.socket(), host) };
+        Vnet::start(config).context("start the network")
     }
 
     /// In a folder with a short name: the path of a socket has at most 107 bytes.

@@ -150,6 +150,14 @@ impl World {
         Ok(deploy::build_device(&self.options.root)?.join(name))
     }
 
+    /// The observer that QEMU loads to watch a guest, built or found built.
+    ///
+    /// # Errors
+    /// The compiler's.
+    pub(crate) fn observer(&self) -> anyhow::Result<PathBuf> {
+        deploy::build_observer(&self.options.cargo, &self.options.root)
+    }
+
     /// The sources of the kernel extension.
     pub fn kernel_sources(&self) -> PathBuf {
         self.options.root.join("kernel")

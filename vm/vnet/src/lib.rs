@@ -75,12 +75,15 @@ pub struct Config {
     pub host: HostAddress,
     /// How many frames the observer keeps, about 200 bytes each.
     pub observed_frames: usize,
+    /// How long the host's TCP may hold back an acknowledgement for data to ride on. `None`:
+    /// everything is acknowledged at once (once per batch).
+    pub ack_delay: Option<Duration>,
 }
 
 impl Config {
     /// A network on `socket` whose observer keeps a million frames.
     pub fn new(socket: impl Into<PathBuf>, host: HostAddress) -> Self {
-        Self { socket: socket.into(), host, observed_frames: 1_000_000 }
+        Self { socket: socket.into(), host, observed_frames: 1_000_000, ack_delay: None }
     }
 }
 
@@ -113,7 +116,7 @@ impl Vnet {
         let event_loop = EventLoop::new(Parts {
             listener,
             mailbox: Arc::clone(&mailbox),
-            host: HostPort::new(&config.host),
+            host: HostPort::new(&config.host, config.ack_delay),
             observer: observer.clone(),
             tally: Arc::clone(&tally),
             link: Arc::clone(&link),

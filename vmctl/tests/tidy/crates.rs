@@ -6,7 +6,7 @@ use crate::expect_none;
 use crate::tree::{files, root};
 
 /// What each crate of the project may use of the project.
-const DIRECTIONS: [(&str, &[&str]); 8] = [
+const DIRECTIONS: [(&str, &[&str]); 9] = [
     ("vmctl", &["e2e", "vm"]),
     ("e2e", &["paste-net", "vm", "vnet"]),
     ("e2e-guest", &["paste-net"]),
@@ -14,6 +14,7 @@ const DIRECTIONS: [(&str, &[&str]); 8] = [
     ("agent", &["agent-proto"]),
     ("agent-proto", &[]),
     ("vnet", &[]),
+    ("observer", &[]),
     ("paste-net", &[]),
 ];
 

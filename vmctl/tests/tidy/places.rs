@@ -4,7 +4,7 @@ use crate::expect_none;
 use crate::tree::{File, Kind, of};
 
 /// The modules that may hold unsafe code: a file of that name or a folder of it.
-const UNSAFE: [&str; 10] = [
+const UNSAFE: [&str; 12] = [
     "paste/src/sys",
     "paste/src/map",
     "paste/src/pmem/cpu",
@@ -15,6 +15,8 @@ const UNSAFE: [&str; 10] = [
     "vm/vnet/src/protocol",
     "vm/vnet/src/tap_port",
     "vm/agent/src/sys",
+    "vm/observer/src/plugin",
+    "vm/observer/src/qemu_api",
 ];
 
 /// The modules that may spawn processes: one on the host; inside the guest the agent, which

@@ -76,10 +76,12 @@ fn walk(root: &Path, folder: &Path, files: &mut Vec<File>) {
     for entry in entries {
         let path = entry.expect("an entry of the project can be read").path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        // In a second worktree `.git` is a file.
+        if name == ".git" || name == "target" {
+            continue;
+        }
         if path.is_dir() {
-            if name != ".git" && name != "target" {
-                walk(root, &path, files);
-            }
+            walk(root, &path, files);
         } else if !is_build_output(&name)
             && let Ok(text) = std::fs::read_to_string(&path)
         {

@@ -8,6 +8,7 @@
 mod batching;
 mod life;
 mod nic;
+mod performance;
 mod persistence;
 mod rig;
 mod send;
@@ -39,6 +40,14 @@ fn main() -> anyhow::Result<()> {
         }
         ("batching::epoll", [port, connections]) => {
             batching::epoll(number(port)?, number(connections)?)
+        }
+        ("performance::slots", [pool, port, connections, len]) => {
+            let load = performance::Load::new(number(connections)?, number(len)?);
+            performance::slots(pool, number(port)?, load)
+        }
+        ("performance::epoll", [port, connections, len]) => {
+            let load = performance::Load::new(number(connections)?, number(len)?);
+            performance::epoll(number(port)?, load)
         }
         ("life::echo", [pool, port, connections]) => {
             life::echo(pool, number(port)?, number(connections)?)

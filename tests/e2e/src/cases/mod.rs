@@ -8,6 +8,7 @@ mod inner;
 mod kmod;
 mod life;
 mod nic;
+mod performance;
 mod persistence;
 mod rig_self;
 mod send;
@@ -35,6 +36,7 @@ pub const CASES: &[Case] = &[
     Case::new("zero_copy::send", send::send),
     Case::new("zero_copy::send_forced_copy", send::forced_copy),
     Case::new("batching::one_call", batching::one_call),
+    Case::new("performance::echo", performance::echo).emulated(),
     Case::new("life::kill_app", life::kill_app),
     Case::new("example::http", example::http).emulated(),
     Case::new("buffers::conserved", buffers::conserved),

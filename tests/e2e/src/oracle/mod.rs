@@ -3,6 +3,7 @@
 //! Every judge returns the first contradiction in words that name the connection and the place.
 
 pub(crate) mod copies;
+pub(crate) mod cost;
 pub(crate) mod records;
 pub(crate) mod replies;
 

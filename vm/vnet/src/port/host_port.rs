@@ -44,6 +44,8 @@ pub(crate) struct HostPort {
     held: Vec<Order>,
     link_up: bool,
     last_port: u16,
+    /// How long an acknowledgement may wait for data to ride on.
+    ack_delay: Option<Duration>,
 }
 
 impl std::fmt::Debug for HostPort {
@@ -53,7 +55,7 @@ impl std::fmt::Debug for HostPort {
 }
 
 impl HostPort {
-    pub(crate) fn new(address: &HostAddress) -> Self {
+    pub(crate) fn new(address: &HostAddress, ack_delay: Option<Duration>) -> Self {
         let mut wire = Wire::default();
         let mut config = StackConfig::new(EthernetAddress(address.mac).into());
         config.random_seed = RandomState::new().build_hasher().finish();
@@ -74,6 +76,7 @@ impl HostPort {
             pings,
             held: Vec::new(),
             link_up: false,
+            ack_delay,
             // Not the port a run before used: a guest may still remember its connections.
             last_port: EPHEMERAL + u16::try_from(seed % span).expect("below the span"),
         }
@@ -111,7 +114,7 @@ impl HostPort {
             // A half-open connection would keep its socket.
             for handle in &listener.sockets {
                 let socket = self.sockets.get_mut::<tcp::Socket<'_>>(*handle);
-                *socket = tcp_end::socket();
+                *socket = tcp_end::socket(self.ack_delay);
                 socket.listen(listener.port).expect("a fresh socket and a port that is not 0");
             }
         }
@@ -141,7 +144,7 @@ impl HostPort {
             return;
         }
         let Some(port) = self.free_port() else { return connection.end(End::NoPort) };
-        let mut socket = tcp_end::socket();
+        let mut socket = tcp_end::socket(self.ack_delay);
         let peer = connection.peer;
         let remote = IpEndpoint::new(IpAddress::Ipv4(*peer.ip()), peer.port());
         if socket.connect(self.stack.context(), remote, port).is_err() {
@@ -212,7 +215,7 @@ impl HostPort {
 
     /// Hands out connections that guests made and keeps enough sockets listening.
     fn accept(&mut self) -> bool {
-        let Self { listeners, sockets, ends, .. } = self;
+        let Self { listeners, sockets, ends, ack_delay, .. } = self;
         let mut again = false;
         listeners.retain_mut(|listener| {
             let mut backlog = lock(&listener.shared.waiting);
@@ -236,7 +239,7 @@ impl HostPort {
                 false
             });
             while listener.sockets.len() < LISTENING {
-                let mut socket = tcp_end::socket();
+                let mut socket = tcp_end::socket(*ack_delay);
                 socket.listen(listener.port).expect("a fresh socket and a port that is not 0");
                 listener.sockets.push(sockets.add(socket));
             }

@@ -14,13 +14,14 @@ const BUFFER: usize = 512 << 10;
 /// How long a connection whose handle is gone may take to end in an orderly way.
 const LINGER: Duration = Duration::from_secs(10);
 
-/// A TCP socket as all connections use it.
-pub(crate) fn socket() -> Socket<'static> {
+/// A TCP socket as all connections use it. `ack_delay`: how long an acknowledgement may wait for
+/// data to ride on.
+pub(crate) fn socket(ack_delay: Option<Duration>) -> Socket<'static> {
     let buffer = || SocketBuffer::new(vec![0; BUFFER]);
     let mut socket = Socket::new(buffer(), buffer());
-    // A message leaves at once, and what arrived is acknowledged at once (once per batch).
+    // A message leaves at once.
     socket.set_nagle_enabled(false);
-    socket.set_ack_delay(None);
+    socket.set_ack_delay(ack_delay.map(Into::into));
     socket
 }
 

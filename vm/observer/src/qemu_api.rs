@@ -1,0 +1,238 @@
+//! QEMU's plugin interface: the few functions of it that the observer uses, found by name.
+//!
+//! Shapes from the interface's documentation (docs/devel/tcg-plugins, interface version 4). Every
+//! function may be called from any of QEMU's threads unless its comment says otherwise.
+
+use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::sync::OnceLock;
+
+/// The plugin's number; every registration takes it.
+pub(crate) type PluginId = u64;
+
+/// A translated block, a row of instructions; valid during the callback that brings it.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Block {
+    _opaque: [u8; 0],
+}
+
+/// An instruction of a block; valid as long as the block.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Instruction {
+    _opaque: [u8; 0],
+}
+
+/// A field of a scoreboard, which has one row per virtual CPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Field {
+    score: *mut c_void,
+    offset: usize,
+}
+
+/// A description of a register: its handle, its name, its group.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+struct Register {
+    handle: *mut c_void,
+    name: *const c_char,
+    feature: *const c_char,
+}
+
+/// glib's arrays begin with their data and its length.
+#[repr(C)]
+#[derive(Debug)]
+struct Array<T> {
+    data: *mut T,
+    len: c_uint,
+}
+
+/// A handle of a register, good on every virtual CPU of this QEMU.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RegisterHandle(*mut c_void);
+
+// SAFETY: QEMU makes handles once and never frees them; they are numbers in disguise.
+unsafe impl Send for RegisterHandle {}
+// SAFETY: as above.
+unsafe impl Sync for RegisterHandle {}
+// SAFETY: a scoreboard belongs to no thread; QEMU locks it where it grows.
+unsafe impl Send for Field {}
+// SAFETY: as above.
+unsafe impl Sync for Field {}
+
+pub(crate) type OnVcpu = extern "C" fn(PluginId, c_uint);
+pub(crate) type OnBlock = extern "C" fn(PluginId, *mut Block);
+pub(crate) type OnExec = extern "C" fn(c_uint, *mut c_void);
+
+/// The callback may read registers.
+const READS_REGISTERS: c_int = 1;
+/// Add a number to a field of a scoreboard.
+const ADD_U64: c_int = 0;
+
+macro_rules! functions {
+    ($($field:ident: $name:literal $shape:ty;)*) => {
+        #[derive(Debug)]
+        struct Functions { $($field: $shape,)* }
+
+        impl Functions {
+            fn find() -> Result<Self, &'static CStr> {
+                Ok(Self { $($field: {
+                    let at = symbol($name).ok_or($name)?;
+                    // SAFETY: QEMU's function of this name has this shape (see the file's head).
+                    unsafe { std::mem::transmute::<*mut c_void, $shape>(at) }
+                },)* })
+            }
+        }
+    };
+}
+
+functions! {
+    on_vcpu: c"qemu_plugin_register_vcpu_init_cb" unsafe extern "C" fn(PluginId, OnVcpu);
+    on_block: c"qemu_plugin_register_vcpu_tb_trans_cb" unsafe extern "C" fn(PluginId, OnBlock);
+    block_len: c"qemu_plugin_tb_n_insns" unsafe extern "C" fn(*const Block) -> usize;
+    block_get: c"qemu_plugin_tb_get_insn"
+        unsafe extern "C" fn(*const Block, usize) -> *mut Instruction;
+    data: c"qemu_plugin_insn_data"
+        unsafe extern "C" fn(*const Instruction, *mut c_void, usize) -> usize;
+    on_exec: c"qemu_plugin_register_vcpu_insn_exec_cb"
+        unsafe extern "C" fn(*mut Instruction, OnExec, c_int, *mut c_void);
+    add_per_vcpu: c"qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu"
+        unsafe extern "C" fn(*mut Block, c_int, Field, u64);
+    scoreboard: c"qemu_plugin_scoreboard_new" unsafe extern "C" fn(usize) -> *mut c_void;
+    sum: c"qemu_plugin_u64_sum" unsafe extern "C" fn(Field) -> u64;
+    registers: c"qemu_plugin_get_registers" unsafe extern "C" fn() -> *mut Array<Register>;
+    read_register: c"qemu_plugin_read_register"
+        unsafe extern "C" fn(*mut c_void, *mut Array<u8>) -> c_int;
+    bytes_new: c"g_byte_array_new" unsafe extern "C" fn() -> *mut Array<u8>;
+    bytes_free: c"g_byte_array_unref" unsafe extern "C" fn(*mut Array<u8>);
+    array_free: c"g_array_unref" unsafe extern "C" fn(*mut Array<Register>);
+}
+
+static FUNCTIONS: OnceLock<Functions> = OnceLock::new();
+
+fn symbol(name: &CStr) -> Option<*mut c_void> {
+    // SAFETY: the name ends with a NUL; a look at the process's symbols changes nothing.
+    let at = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
+    (!at.is_null()).then_some(at)
+}
+
+/// Finds all functions; the name of one that this QEMU lacks.
+pub(crate) fn find() -> Result<(), &'static CStr> {
+    let found = Functions::find()?;
+    // A second load of the plugin finds the same.
+    FUNCTIONS.get_or_init(|| found);
+    Ok(())
+}
+
+fn functions() -> &'static Functions {
+    FUNCTIONS.get().expect("find() comes before everything that QEMU calls")
+}
+
+/// Has `each` called when a virtual CPU begins, on its own thread.
+pub(crate) fn on_vcpu(id: PluginId, each: OnVcpu) {
+    // SAFETY: `id` is from QEMU; `each` lives as long as the library, which is never unloaded.
+    unsafe { (functions().on_vcpu)(id, each) }
+}
+
+/// Has `each` called when a block is translated.
+pub(crate) fn on_block(id: PluginId, each: OnBlock) {
+    // SAFETY: as in `on_vcpu`.
+    unsafe { (functions().on_block)(id, each) }
+}
+
+/// A new field of 8 bytes per virtual CPU.
+pub(crate) fn field() -> Field {
+    // SAFETY: QEMU allocates; the scoreboard is never freed.
+    let score = unsafe { (functions().scoreboard)(size_of::<u64>()) };
+    Field { score, offset: 0 }
+}
+
+/// Sum of a field over all virtual CPUs.
+pub(crate) fn sum(field: Field) -> u64 {
+    // SAFETY: `field` is from `field()`.
+    unsafe { (functions().sum)(field) }
+}
+
+/// A block during its translation.
+#[derive(Debug)]
+pub(crate) struct Translation(*mut Block);
+
+impl Translation {
+    /// # Safety
+    /// `block` is what QEMU passed to an `OnBlock` that has not returned yet.
+    pub(crate) unsafe fn new(block: *mut Block) -> Self {
+        Self(block)
+    }
+
+    /// Number of its instructions.
+    pub(crate) fn len(&self) -> usize {
+        // SAFETY: by `new`'s contract the block lives.
+        unsafe { (functions().block_len)(self.0) }
+    }
+
+    /// Adds `n` to the field of the executing CPU each time the block runs.
+    pub(crate) fn add(&self, field: Field, n: u64) {
+        // SAFETY: by `new`'s contract the block lives; `field` is from `field()`.
+        unsafe { (functions().add_per_vcpu)(self.0, ADD_U64, field, n) }
+    }
+
+    /// Copies the bytes of instruction `n` into `bytes`; its whole length.
+    pub(crate) fn bytes(&self, n: usize, bytes: &mut [u8]) -> usize {
+        let instruction = self.instruction(n);
+        // SAFETY: the instruction lives as long as the block; QEMU writes at most `len` bytes.
+        unsafe { (functions().data)(instruction, bytes.as_mut_ptr().cast(), bytes.len()) }
+    }
+
+    /// Has `each` called with `data` before instruction `n` runs; it may read registers.
+    pub(crate) fn on_exec(&self, n: usize, each: OnExec, data: usize) {
+        let data = std::ptr::without_provenance_mut(data);
+        let instruction = self.instruction(n);
+        // SAFETY: the instruction lives as long as the block; `data` is a number, no address.
+        unsafe { (functions().on_exec)(instruction, each, READS_REGISTERS, data) }
+    }
+
+    fn instruction(&self, n: usize) -> *mut Instruction {
+        assert!(n < self.len(), "instruction {n} of a block of {}", self.len());
+        // SAFETY: by `new`'s contract the block lives, and it has this instruction.
+        unsafe { (functions().block_get)(self.0, n) }
+    }
+}
+
+/// The handle of a register by its name. Only in a callback on a virtual CPU's thread.
+pub(crate) fn register(name: &CStr) -> Option<RegisterHandle> {
+    // SAFETY: the caller is on a virtual CPU's thread; QEMU hands over a new array.
+    let array = unsafe { (functions().registers)() };
+    // SAFETY: QEMU made the array, or gave a null pointer.
+    let found = unsafe { array.as_ref() }.and_then(|array| {
+        // SAFETY: `data` has `len` descriptions.
+        let all = unsafe { std::slice::from_raw_parts(array.data, array.len as usize) };
+        all.iter().find(|register| {
+            // SAFETY: names are C strings that live as long as QEMU.
+            !register.name.is_null() && unsafe { CStr::from_ptr(register.name) } == name
+        })
+    });
+    let handle = found.map(|register| RegisterHandle(register.handle));
+    if !array.is_null() {
+        // SAFETY: the array is ours; `handle` is a copy.
+        unsafe { (functions().array_free)(array) };
+    }
+    handle
+}
+
+/// The value of a register of 8 bytes. Only in a callback that may read registers.
+pub(crate) fn read(register: RegisterHandle) -> Option<u64> {
+    // SAFETY: glib allocates or aborts.
+    let bytes = unsafe { (functions().bytes_new)() };
+    // SAFETY: the caller is in a callback that may read registers; the array is ours.
+    let len = unsafe { (functions().read_register)(register.0, bytes) };
+    // SAFETY: glib made the array and keeps `data` and `len` true.
+    let array = unsafe { &*bytes };
+    let value = (len == 8 && array.len == 8).then(|| {
+        // SAFETY: the array holds 8 bytes, at any alignment.
+        unsafe { array.data.cast::<u64>().read_unaligned() }
+    });
+    // SAFETY: the array is ours, and nobody refers to it any more.
+    unsafe { (functions().bytes_free)(bytes) };
+    value
+}
