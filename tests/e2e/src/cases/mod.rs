@@ -3,6 +3,7 @@
 mod abi;
 mod batching;
 mod buffers;
+mod detour;
 mod example;
 mod inner;
 mod kmod;
@@ -36,6 +37,8 @@ pub const CASES: &[Case] = &[
     Case::new("zero_copy::send", send::send),
     Case::new("zero_copy::send_forced_copy", send::forced_copy),
     Case::new("batching::one_call", batching::one_call),
+    Case::new("detour::sniffer", detour::sniffer),
+    Case::new("detour::firewall", detour::firewall),
     Case::new("performance::echo", performance::echo).emulated(),
     Case::new("life::kill_app", life::kill_app),
     Case::new("example::http", example::http).emulated(),
