@@ -1,8 +1,10 @@
 //! Life: an echo that is killed at work, and a witness of what it leaves behind.
 
-use std::time::{Duration, Instant};
+use std::fs::File;
+use std::time::Instant;
 
 use anyhow::{Context, bail};
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use paste_net::{Event, KernelDevice, Log, Pool, PoolSpec, Port, PortSpec};
@@ -13,9 +15,6 @@ use crate::zero_copy::accept;
 
 /// Spares of the echo.
 const SPARES: u32 = 512;
-
-/// How long the witness waits for what the dead program had.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Echoes on `connections` connections until it is killed.
 pub(crate) fn echo(path: &str, port_number: u16, connections: usize) -> anyhow::Result<()> {
@@ -46,28 +45,25 @@ pub(crate) fn echo(path: &str, port_number: u16, connections: usize) -> anyhow::
     }
 }
 
-/// Kills process `pid` and takes over its pool, port and NIC as soon as they are free; tells how
-/// long that took and how many buffers there are.
+/// Kills process `pid` and takes over its pool, port and NIC as soon as the kernel lets go of the
+/// pool; tells how long that took and how many buffers there are.
 pub(crate) fn outlive(path: &str, pid: i32) -> anyhow::Result<()> {
     wait_for_host()?;
     let start = Instant::now();
     kill(Pid::from_raw(pid), Signal::SIGKILL).context("kill the echo")?;
-    let (lendable, tries) = take_over(path, start)?;
+    wait_until_free(path)?;
+    // Once, and at once: with the pool everything else is free, too.
+    let lendable = attach(path)?;
     let took = u64::try_from(start.elapsed().as_micros()).context("measure")?;
-    tell(&json!({ "micros": took, "lendable": lendable, "tries": tries }))
+    tell(&json!({ "micros": took, "lendable": lendable }))
 }
 
-fn take_over(path: &str, start: Instant) -> anyhow::Result<(u32, u64)> {
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        match attach(path) {
-            Ok(lendable) => return Ok((lendable, tries)),
-            Err(error) if start.elapsed() > PATIENCE => return Err(error),
-            // Nothing tells when a process is gone to whoever is not its parent.
-            Err(_) => std::thread::yield_now(),
-        }
-    }
+/// Waits for the lock that every opener of a pool holds. The kernel extension holds it, too, as
+/// long as the network stack has anything of the pool.
+fn wait_until_free(path: &str) -> anyhow::Result<()> {
+    let file = File::options().read(true).write(true).open(path).context("open the pool")?;
+    let lock = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno);
+    lock.context("wait for the pool's lock").map(drop)
 }
 
 fn attach(path: &str) -> anyhow::Result<u32> {
