@@ -2,7 +2,7 @@
 /*
  * hostile.c -- does anything to the device, by a seed, while traffic runs.
  *
- * Pairs of processes, one after the other: each does a number of steps on descriptors of its own
+ * Pairs of processes, one after the other, until enough was tried: each does a number of steps on descriptors of its own
  * while a second thread scribbles into their rings, and then dies with everything open. That the
  * kernel survives is for others to see; this program tells what it has done.
  */
@@ -19,13 +19,15 @@
 #include "hostile.h"
 #include "net.h"
 
-#define ROUNDS        12u
+#define OPERATIONS    100000u /* at least */
 #define STEPS         1500u
 #define LIMIT_SECONDS 60
 
 /* What all processes have done. */
 struct tally {
-	uint32_t requests, granted, registered, attached, sockets, slots, died;
+	/* Everything that was tried, and how much of it were requests. */
+	uint32_t operations, requests;
+	uint32_t granted, registered, attached, sockets, slots, died;
 };
 
 static struct tally *tally;
@@ -142,6 +144,7 @@ static void step(void)
 	struct victim *victim = &hostile.victims[below(VICTIMS)];
 	uint32_t what = below(32);
 
+	count(&tally->operations);
 	if (what < 12)
 		send_request(victim);
 	else if (what < 18)
@@ -168,6 +171,7 @@ static void *scribble(void *argument)
 		pthread_mutex_lock(&rings_lock);
 		hostile_scribble(&hostile.victims[check_below(&random, VICTIMS)], &random);
 		pthread_mutex_unlock(&rings_lock);
+		count(&tally->operations);
 		usleep(check_below(&random, 300));
 	}
 	return NULL;
@@ -239,12 +243,11 @@ int main(int argc, char **argv)
 	struct check_random random = check_seed(argc, argv);
 	pid_t traffic, first, second;
 	bool hung = false;
-	uint32_t round;
 
 	tally = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	CHECK(tally != MAP_FAILED);
 	traffic = spawn(0, true);
-	for (round = 0; round < ROUNDS && !hung; round++) {
+	while (tally->operations < OPERATIONS && !hung) {
 		first = spawn(check_random(&random), false);
 		second = spawn(check_random(&random), false);
 		hung |= !bury(first);
@@ -252,9 +255,9 @@ int main(int argc, char **argv)
 	}
 	kill(traffic, SIGKILL);
 	waitpid(traffic, NULL, 0);
-	printf("{\"requests\": %u, \"granted\": %u, \"registered\": %u, \"attached\": %u, "
+	printf("{\"operations\": %u, \"requests\": %u, \"granted\": %u, \"registered\": %u, \"attached\": %u, "
 	       "\"sockets\": %u, \"slots\": %u, \"died\": %u, \"hung\": %s}\n",
-	       tally->requests, tally->granted, tally->registered, tally->attached,
+	       tally->operations, tally->requests, tally->granted, tally->registered, tally->attached,
 	       tally->sockets, tally->slots, tally->died, hung ? "true" : "false");
 	return 0;
 }

@@ -72,7 +72,9 @@ fn pins_are_balanced(bench: &Bench) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a hostile program of docs/abi.md's user does at least, so that it counts.
+/// What a hostile program does at least, so that it counts: requests, syncs, changes of rings and
+/// whatever else there is; and how many of them are requests.
+const HOSTILE_OPERATIONS: u64 = 100_000;
 const HOSTILE_REQUESTS: u64 = 10_000;
 
 /// A user who does nothing right, by the seed, brings nothing down.
@@ -84,10 +86,14 @@ pub(super) fn hostile(rig: &mut Rig) -> anyhow::Result<()> {
     let did: Value = serde_json::from_slice(&exit.stdout).context("read what was done")?;
     rig.step(format!("it did {did}"));
     ensure!(did["hung"] == false, "a system call did not come back: {did}");
-    ensure!(number(&did, "requests")? >= HOSTILE_REQUESTS, "too little was tried: {did}");
+    let operations = number(&did, "operations")?;
+    let enough = operations >= HOSTILE_OPERATIONS && number(&did, "requests")? >= HOSTILE_REQUESTS;
+    ensure!(enough, "too little was tried: {did}");
     for deep in ["registered", "attached", "sockets", "slots"] {
         ensure!(number(&did, deep)? >= 100, "only {deep} of {did} got deep enough");
     }
+    let operations = u32::try_from(operations).context("count the operations")?;
+    rig.figure("hostile_operations", f64::from(operations));
     leave(rig, &bench)
 }
 

@@ -29,7 +29,7 @@ pub const CASES: &[Case] = &[
     Case::new("kmod::in_guest", kmod::in_guest).within(Duration::from_mins(12)),
     Case::new("nic::ordinary", nic::ordinary),
     Case::new("abi::rows", abi::rows),
-    Case::new("abi::hostile", abi::hostile),
+    Case::new("hostile::smoke", abi::hostile),
     Case::new("zero_copy::socket_control", zero_copy::socket_control),
     Case::new("zero_copy::receive", zero_copy::receive),
     Case::new("zero_copy::receive_on_ext4", zero_copy::receive_on_ext4),
