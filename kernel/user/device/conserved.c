@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * conserved.c -- receives many packets, holds some for a while, then takes every buffer there is.
+ * conserved.c -- receives many packets, holds some for a while and sends the others back, then
+ * takes every buffer there is.
  *
  *   conserved PORT CONNECTIONS PACKETS BYTES BATCH PLACES
  *
  * Each packet's place goes to the file PLACES. It says when a BATCH of packets has come, so that
- * the sender can stay near enough for the small pool. In the end the NIC is detached, and slots
+ * the sender can stay near enough for the small pool. When it is told that everything has come
+ * back (by the end of a line) it detaches the NIC, and slots
  * are given back empty while loopback brings more payload: each takes a free buffer out of the
  * pool, until none is left. A buffer that is missing then was leaked.
  */
@@ -17,7 +19,8 @@
 #include "device.h"
 #include "net.h"
 
-#define SPARES    512u
+#define SPARES    320u
+#define TX_SLOTS  64u
 #define HELD      256u /* at once */
 #define HOLD_EACH 16u  /* packet of so many */
 #define FDS       1024
@@ -35,6 +38,7 @@ static uint32_t spares[BUFFERS], spare_count;
 static uint32_t held[HELD], holds;
 static bool mine[BUFFERS]; /* held or spare */
 static uint32_t mine_count;
+static uint64_t echoed; /* bytes */
 
 static void take_over(uint32_t index)
 {
@@ -43,13 +47,11 @@ static void take_over(uint32_t index)
 	mine_count++;
 }
 
-/* Which buffer goes back in a slot's place: the slot's own, or a spare for one that is held. */
-static uint32_t give_for(uint32_t index, uint64_t number)
+/* Keeps a slot's buffer; a spare goes back in its place. */
+static uint32_t hold(uint32_t index)
 {
 	uint32_t *place = &held[holds % HELD], spare;
 
-	if (number % HOLD_EACH != 0)
-		return index;
 	if (holds++ >= HELD)
 		spares[spare_count++] = *place;
 	*place = index;
@@ -59,6 +61,31 @@ static uint32_t give_for(uint32_t index, uint64_t number)
 	mine_count--;
 	take_over(index);
 	return spare;
+}
+
+/* Waits for a TX slot. */
+static struct netmap_slot *tx_slot(void)
+{
+	struct netmap_ring *ring = device_ring(&device, TX);
+	struct pollfd room = { .fd = device.fd, .events = POLLOUT };
+
+	while (ring->head == ring->tail)
+		CHECK_EQUAL(poll(&room, 1, 10000), 1);
+	return &ring->slot[ring->head];
+}
+
+/* Sends a slot's payload back in its buffer; which buffer the slot has instead. */
+static uint32_t echo(const struct netmap_slot *slot)
+{
+	struct netmap_slot *tx = tx_slot();
+	uint32_t index = tx->buf_idx;
+
+	tx->buf_idx = slot->buf_idx;
+	tx->len = slot->len;
+	tx->ptr = slot->ptr;
+	tx->flags = NS_BUF_CHANGED;
+	ring_advance(device_ring(&device, TX));
+	return index;
 }
 
 /* Says how many batches have come. */
@@ -91,8 +118,15 @@ static uint32_t receive(uint64_t wanted, uint64_t batch, FILE *places)
 			CHECK(length > 0 && !mine[slot->buf_idx]);
 			CHECK_EQUAL(fwrite(&place, sizeof(place), 1, places), 1);
 			bytes += length;
-			slot->buf_idx = give_for(slot->buf_idx, slots++);
+			if (slots % HOLD_EACH == 0) {
+				slot->buf_idx = hold(slot->buf_idx);
+			} else {
+				echoed += length;
+				slot->buf_idx = echo(slot);
+			}
+			slots++;
 		}
+		CHECK_EQUAL(device_txsync(&device), 0);
 	}
 	CHECK_EQUAL(device_rxsync(&device), 0);
 	CHECK_EQUAL(device.ring->head, device.ring->tail);
@@ -161,9 +195,8 @@ int main(int argc, char **argv)
 	places = fopen(argv[6], "w");
 	CHECK(places);
 	device = device_open();
-	/* The pool is small, and nothing will be sent. */
 	device_prepare_register(&device, &spec)->
-		body.reg.nr_tx_slots = 4;
+		body.reg.nr_tx_slots = TX_SLOTS;
 	CHECK_EQUAL(device_send(&device), 0);
 	device_map(&device);
 	CHECK_EQUAL(device.request.body.reg.nr_extra_bufs, SPARES);
@@ -180,10 +213,13 @@ int main(int argc, char **argv)
 	slots = receive(bytes * strtoull(argv[3], NULL, 0), bytes * strtoull(argv[5], NULL, 0),
 			places);
 	CHECK_EQUAL(fclose(places), 0);
+	printf("{\"echoed\": %llu}\n", (unsigned long long)echoed);
+	CHECK_EQUAL(getchar(), '\n');
+	CHECK_EQUAL(device_txsync(&device), 0);
 	CHECK_EQUAL(device_detach(&device, "pst:eth0"), 0);
 	CHECK_EQUAL(mine_count, SPARES);
 	drain();
-	/* Nothing was sent: each TX slot still has its buffer. */
+	/* Everything was sent: each TX slot has a buffer. */
 	mine_count += device_ring(&device, 0)->num_slots;
 	printf("{\"received\": %u, \"leaked\": %u}\n", slots, BUFFERS - 2 - mine_count);
 	return 0;

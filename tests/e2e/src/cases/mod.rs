@@ -52,7 +52,7 @@ pub const CASES: &[Case] = &[
 ];
 
 /// Cases that are chosen by their whole name only: most end badly on purpose, so that the tests of
-/// the exit statuses can see how that is reported; one measures.
+/// the exit statuses can see how that is reported; two measure.
 pub const HIDDEN: &[Case] = &[
     Case::new("inner::passes", inner::passes).on_host(),
     Case::new("inner::says_no", inner::says_no).on_host(),
@@ -64,4 +64,5 @@ pub const HIDDEN: &[Case] = &[
     Case::new("inner::waits_long", inner::waits_in_vain).on_host(),
     Case::new("inner::needs_a_guest", inner::needs_a_guest),
     Case::new("inner::idles", inner::idles),
+    Case::new("inner::conserved_long", buffers::conserved_long),
 ];
