@@ -2,9 +2,10 @@
 /*
  * hostile.c -- does anything to the device, by a seed, while traffic runs.
  *
- * Pairs of processes, one after the other, until enough was tried: each does a number of steps on descriptors of its own
- * while a second thread scribbles into their rings, and then dies with everything open. That the
- * kernel survives is for others to see; this program tells what it has done.
+ * Pairs of processes, one after the other, until enough was tried: each does a number of steps on
+ * descriptors of its own while a second thread scribbles into their rings, and then dies with
+ * everything open. That the kernel survives is for others to see; this program tells what it has
+ * done.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -255,9 +256,10 @@ int main(int argc, char **argv)
 	}
 	kill(traffic, SIGKILL);
 	waitpid(traffic, NULL, 0);
-	printf("{\"operations\": %u, \"requests\": %u, \"granted\": %u, \"registered\": %u, \"attached\": %u, "
-	       "\"sockets\": %u, \"slots\": %u, \"died\": %u, \"hung\": %s}\n",
-	       tally->operations, tally->requests, tally->granted, tally->registered, tally->attached,
-	       tally->sockets, tally->slots, tally->died, hung ? "true" : "false");
+	printf("{\"operations\": %u, \"requests\": %u, \"granted\": %u, "
+	       "\"registered\": %u, \"attached\": %u, \"sockets\": %u, \"slots\": %u, "
+	       "\"died\": %u, \"hung\": %s}\n", tally->operations, tally->requests,
+	       tally->granted, tally->registered, tally->attached, tally->sockets, tally->slots,
+	       tally->died, hung ? "true" : "false");
 	return 0;
 }
