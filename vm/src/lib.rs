@@ -50,6 +50,7 @@ mod transfer;
 pub mod units;
 pub mod watch;
 
+pub use ::crash;
 pub use accel::Accel;
 pub use command::{Command, Exit, ExitCode};
 pub use error::{Error, Failure, GuestError, Result};

@@ -6,15 +6,16 @@ use crate::expect_none;
 use crate::tree::{files, root};
 
 /// What each crate of the project may use of the project.
-const DIRECTIONS: [(&str, &[&str]); 9] = [
+const DIRECTIONS: [(&str, &[&str]); 10] = [
     ("vmctl", &["e2e", "vm"]),
     ("e2e", &["paste-net", "vm", "vnet"]),
     ("e2e-guest", &["paste-net"]),
-    ("vm", &["agent-proto", "vnet"]),
+    ("vm", &["agent-proto", "crash", "vnet"]),
     ("agent", &["agent-proto"]),
     ("agent-proto", &[]),
     ("vnet", &[]),
-    ("observer", &[]),
+    ("crash", &[]),
+    ("observer", &["crash"]),
     ("paste-net", &[]),
 ];
 

@@ -1,0 +1,3 @@
+//! Models: who answers what may survive. Two forms of the same rules (M15).
+
+pub mod diff;

@@ -1,0 +1,119 @@
+//! States: what is in flight at one moment, and so what an NVDIMM may hold after a power loss.
+
+use std::collections::HashSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::line::{Line, LineBytes};
+
+/// A line that may hold one of several values after a loss of power.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InFlight {
+    /// Which line.
+    pub line: Line,
+    /// The possible values, all different: the first if nothing in flight survives.
+    pub values: Vec<LineBytes>,
+    /// Which of them it is if all survives: the last, or the first if that is the same.
+    pub all: usize,
+    /// Whether all that is in flight is flushed, or passed the caches, and waits for a fence.
+    pub is_pending: bool,
+}
+
+impl InFlight {
+    /// A line with its possible values, the first one first, and what it is if all survives.
+    pub fn new(line: Line, values: Vec<LineBytes>, all: LineBytes, is_pending: bool) -> Self {
+        let mut different = Vec::with_capacity(values.len() + 1);
+        // Few in most lines, and a set where they are not.
+        let mut seen = HashSet::from([values[0]]);
+        for value in values {
+            if different.is_empty() || (value != all && seen.insert(value)) {
+                different.push(value);
+            }
+        }
+        if different.first() != Some(&all) {
+            different.push(all);
+        }
+        let last = different.len() - 1;
+        let all = if different[0] == all { 0 } else { last };
+        Self { line, values: different, all, is_pending }
+    }
+}
+
+/// One moment: the durable image is kept elsewhere, these lines are in flight over it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CrashState {
+    /// Size of the NVDIMM in bytes.
+    pub nvdimm_bytes: u64,
+    /// The file that holds what is durable at this moment.
+    pub persisted: String,
+    /// The lines in flight, ascending.
+    pub lines: Vec<InFlight>,
+}
+
+/// A line as it stands in a file: its bytes in hexadecimal.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    line: Line,
+    all: usize,
+    is_pending: bool,
+    values: Vec<String>,
+}
+
+impl Serialize for InFlight {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let values = self.values.iter().map(|value| hex(value)).collect();
+        let (line, all, is_pending) = (self.line, self.all, self.is_pending);
+        Written { line, all, is_pending, values }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for InFlight {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error;
+        let written = Written::deserialize(deserializer)?;
+        let values: Option<Vec<_>> = written.values.iter().map(|text| unhex(text)).collect();
+        let values = values.filter(|values| written.all < values.len());
+        let values =
+            values.ok_or_else(|| D::Error::custom("a value is 64 bytes in hexadecimal"))?;
+        let Written { line, all, is_pending, .. } = written;
+        Ok(Self { line, values, all, is_pending })
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        // A String takes everything.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+fn unhex(text: &str) -> Option<LineBytes> {
+    if !text.is_ascii() {
+        return None;
+    }
+    let byte = |at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
+    let bytes: Vec<u8> = (0..text.len()).step_by(2).map(byte).collect::<Option<_>>()?;
+    bytes.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_written_as_json_and_read_back() {
+        let mut bytes = [0; 64];
+        bytes[3] = 0xfe;
+        let line = InFlight::new(Line(9), vec![[0; 64], [0; 64]], bytes, true);
+        assert_eq!((line.values.len(), line.all), (2, 1));
+        let persisted = "at.img".to_owned();
+        let state = CrashState { nvdimm_bytes: 1 << 20, persisted, lines: vec![line] };
+        let text = serde_json::to_string(&state).unwrap();
+        assert_eq!(serde_json::from_str::<CrashState>(&text).unwrap(), state);
+        let bad = text.replace("fe", "f");
+        assert!(serde_json::from_str::<CrashState>(&bad).is_err());
+    }
+}
