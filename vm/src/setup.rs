@@ -6,6 +6,7 @@
 mod added;
 mod plan;
 pub(crate) mod system;
+mod undo;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,11 +14,12 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::host::{self, Qemu};
 use crate::image::{Progress, sources};
-use crate::process::{Program, quoted};
+use crate::process::Program;
 use plan::{Gaps, Plan};
 use system::System;
 
 pub use added::Added;
+pub use undo::Undo;
 
 /// What the user chose.
 #[derive(Debug, Clone)]
@@ -103,8 +105,7 @@ pub fn check(options: &Options) -> Result<Report> {
     }
     let packages = absent.iter().map(|need| need.package).collect();
     let gaps = Gaps { qemu: qemu.is_none(), packages, mirror };
-    let sudo = if nix::unistd::geteuid().is_root() { "" } else { "sudo " };
-    let plan = gaps.plan(&system, &host_sources, sudo);
+    let plan = gaps.plan(&system, &host_sources, sudo());
     Ok(Report { qemu, found, missing, plan, state: options.state.clone() })
 }
 
@@ -152,11 +153,7 @@ pub fn install(report: &Report, progress: Progress<'_>) -> Result<()> {
     if lines.is_empty() {
         return Ok(());
     }
-    // A password cannot be asked for: our children are not in the terminal's foreground.
-    if lines[0].contains("sudo ") && !may_sudo() {
-        let hint = format!("run these commands yourself:\n{}", lines.join("\n"));
-        return Err(Error::missing("permission to install packages", hint));
-    }
+    need_rights(lines)?;
     let before = added::installed()?;
     let result = lines.iter().try_for_each(|line| {
         progress(line);
@@ -167,27 +164,18 @@ pub fn install(report: &Report, progress: Progress<'_>) -> Result<()> {
     result
 }
 
-/// The shell lines that take away what [`install`] added and is still there; empty if nothing is.
-///
-/// # Errors
-/// [`Error::Io`] or [`Error::Invalid`] if the notes cannot be read.
-pub fn undo_commands(state: &Path) -> Result<Vec<String>> {
-    let mut added = Added::read(state)?;
-    if !added.packages.is_empty() {
-        let installed = added::installed()?;
-        added.packages.retain(|package| installed.contains(package));
+/// What stands before a command that needs root's rights.
+fn sudo() -> &'static str {
+    if nix::unistd::geteuid().is_root() { "" } else { "sudo " }
+}
+
+/// A password cannot be asked for: our children are not in the terminal's foreground.
+fn need_rights(lines: &[String]) -> Result<()> {
+    if lines[0].contains("sudo ") && !may_sudo() {
+        let hint = format!("run these commands yourself:\n{}", lines.join("\n"));
+        return Err(Error::missing("permission to install and remove packages", hint));
     }
-    added.files.retain(|file| Path::new(file).exists());
-    let sudo = if nix::unistd::geteuid().is_root() { "" } else { "sudo " };
-    let list = |items: &[String]| items.iter().map(quoted).collect::<Vec<_>>().join(" ");
-    let mut lines = Vec::new();
-    if !added.packages.is_empty() {
-        lines.push(format!("{sudo}apt-get purge {}", list(&added.packages)));
-    }
-    if !added.files.is_empty() {
-        lines.push(format!("{sudo}rm -f {}", list(&added.files)));
-    }
-    Ok(lines)
+    Ok(())
 }
 
 fn may_sudo() -> bool {

@@ -26,7 +26,7 @@ const SETUP_HELP: &str = "\
 Examples:
   vmctl setup            # shows the commands and asks
   vmctl setup --yes      # installs without asking
-  vmctl setup --undo     # prints what takes it away again";
+  vmctl setup --undo     # shows what takes it away again, and asks";
 
 const IMAGE_HELP: &str = "\
 Examples:
@@ -69,7 +69,7 @@ pub(crate) struct DoctorArgs {
 #[derive(Debug, Args)]
 #[command(after_help = SETUP_HELP)]
 pub(crate) struct SetupArgs {
-    /// Print the commands that take away what set-up has added and is still there.
+    /// Take away what set-up has added and is still there.
     #[arg(long)]
     pub(crate) undo: bool,
     #[command(flatten)]

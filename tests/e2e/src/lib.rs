@@ -25,10 +25,12 @@ mod rig;
 pub mod runner;
 mod seed;
 mod stream;
+mod way;
 pub mod world;
 
 pub use case::Case;
 pub use cases::{CASES, HIDDEN};
 pub use outcome::{CaseResult, Cause, Outcome};
 pub use seed::Seed;
+pub use way::{Station, Way};
 pub use world::World;

@@ -35,6 +35,11 @@ impl Medium {
         Ok(Self { file, id, data_offset, extents: Vec::new() })
     }
 
+    /// Its size in bytes.
+    pub(crate) fn bytes(&self) -> anyhow::Result<u64> {
+        Ok(self.file.metadata().context("look at the NVDIMM")?.len())
+    }
+
     /// Where in the NVDIMM a place of the guest's pool lies.
     pub(crate) fn of_pool(&self, offset: u64, len: u64) -> anyhow::Result<Span> {
         let place = Span { start: offset, len };

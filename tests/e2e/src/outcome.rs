@@ -11,6 +11,8 @@ use std::time::Duration;
 use serde::Serialize;
 use vm::Failure;
 
+use crate::way::Way;
+
 /// How a case ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -87,6 +89,8 @@ pub struct CaseResult {
     pub cpu: Duration,
     /// What the case measured.
     pub figures: Figures,
+    /// Examples of how payload went.
+    pub ways: Vec<Way>,
     /// The last lines of the guest's console, for a failure.
     pub console: Vec<String>,
     /// Where the case left its files.

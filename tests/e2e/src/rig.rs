@@ -18,6 +18,7 @@ use crate::medium::Medium;
 use crate::outcome::{CaseResult, Figures, TimedOut};
 use crate::runner::Message;
 use crate::seed::Seed;
+use crate::way::Way;
 use crate::world::World;
 
 /// Kernel arguments of a guest whose instructions count: no defence that costs some, and a plain
@@ -72,6 +73,7 @@ pub struct Rig {
     events: Sender<Message>,
     deadline: Instant,
     figures: Figures,
+    ways: Vec<Way>,
 }
 
 impl Rig {
@@ -89,7 +91,8 @@ impl Rig {
         let deadline = Instant::now() + case.limit;
         let figures = Figures::new();
         let sockets = tempfile::tempdir().context("create a folder for sockets")?;
-        Ok(Self { case: *case, world, dir, sockets, seed, events, deadline, figures })
+        let ways = Vec::new();
+        Ok(Self { case: *case, world, dir, sockets, seed, events, deadline, figures, ways })
     }
 
     /// Where the case leaves its files.
@@ -187,6 +190,11 @@ impl Rig {
         self.figures.insert(name, value);
     }
 
+    /// Reports an example of how payload went.
+    pub(crate) fn way(&mut self, way: Way) {
+        self.ways.push(way);
+    }
+
     /// Waits for something that never comes; ends with the case's time.
     ///
     /// # Errors
@@ -198,12 +206,12 @@ impl Rig {
     }
 
     /// Ends the case: large files go, unless it failed and they are to be kept.
-    pub fn close(self, passed: bool) -> Figures {
+    pub fn close(self, passed: bool) -> (Figures, Vec<Way>) {
         if passed || !self.world.options().keep_on_fail {
             // A file that is gone already, or never was, is as good as removed.
             let _ = std::fs::remove_file(self.nvdimm());
         }
-        self.figures
+        (self.figures, self.ways)
     }
 
     /// The file of the case's NVDIMM.

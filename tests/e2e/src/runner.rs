@@ -134,7 +134,7 @@ pub fn play(case: &Case, world: &Arc<World>, seed: Seed, events: &Sender<Message
         result.console = console::tail(rig.dir());
     }
     rig.dir().clone_into(&mut result.artefacts);
-    result.figures = rig.close(!result.outcome.is_failure());
+    (result.figures, result.ways) = rig.close(!result.outcome.is_failure());
     result.wall = began.elapsed();
     result.cpu = cpu_time().saturating_sub(cpu_before);
     result
@@ -150,6 +150,7 @@ fn blank(case: &Case, (outcome, by): (Outcome, Cause)) -> CaseResult {
         wall: Duration::ZERO,
         cpu: Duration::ZERO,
         figures: crate::outcome::Figures::new(),
+        ways: Vec::new(),
         console: Vec::new(),
         artefacts: std::path::PathBuf::new(),
     }

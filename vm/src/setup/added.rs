@@ -36,7 +36,7 @@ impl Added {
         }
     }
 
-    fn write(&self, state: &Path) -> Result<()> {
+    pub(super) fn write(&self, state: &Path) -> Result<()> {
         fs::create_dir_all(state).map_err(|e| Error::io("create", state, e))?;
         let text = serde_json::to_vec_pretty(self).expect("notes are plain data");
         let path = state.join(NAME);

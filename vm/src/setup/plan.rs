@@ -66,11 +66,8 @@ impl Gaps {
             packages.push(QEMU.to_owned());
         }
         lines.push(format!("{sudo}apt-get update"));
-        lines.push(format!(
-            "{sudo}env DEBIAN_FRONTEND=noninteractive apt-get -o {PATIENCE} install -y \
-             --no-install-recommends {}",
-            packages.join(" ")
-        ));
+        let packages = packages.join(" ");
+        lines.push(format!("{sudo}{} install -y --no-install-recommends {packages}", apt_get()));
         Plan::Commands(lines)
     }
 
@@ -89,6 +86,11 @@ impl Gaps {
         }
         lines.join("\n")
     }
+}
+
+/// apt-get, asking nothing and waiting for its lock.
+pub(super) fn apt_get() -> String {
+    format!("env DEBIAN_FRONTEND=noninteractive apt-get -o {PATIENCE}")
 }
 
 fn has_suite(host: &[Source], suite: &str) -> bool {

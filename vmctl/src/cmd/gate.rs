@@ -3,7 +3,7 @@
 use std::io::{BufRead, IsTerminal, Write};
 
 use anyhow::Context;
-use vm::setup::{self, Options, Report};
+use vm::setup::{self, Options, Report, Undo};
 
 use crate::cli::HostArgs;
 use crate::env;
@@ -40,13 +40,25 @@ pub(super) fn options(host: &HostArgs) -> anyhow::Result<Options> {
 
 /// Asks on a terminal; elsewhere the answer is no.
 fn asked(report: &Report) -> anyhow::Result<bool> {
-    if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
+    if !can_ask() {
         return Ok(false);
     }
     println!("This machine lacks:");
     print_lines(&report.missing);
     println!("These commands would install it:");
     print_lines(report.commands());
+    confirmed()
+}
+
+fn can_ask() -> bool {
+    std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
+}
+
+/// Whether a user on a terminal says yes.
+fn confirmed() -> anyhow::Result<bool> {
+    if !can_ask() {
+        return Ok(false);
+    }
     print!("Run them now? [y/N] ");
     std::io::stdout().flush().context("ask")?;
     let mut answer = String::new();
@@ -73,13 +85,25 @@ fn refusal(report: &Report) -> anyhow::Error {
 }
 
 /// Takes away what set-up has added, or says that there is nothing.
+///
+/// # Errors
+/// It may not, or cannot, be taken away; the text says how to do it.
 pub(super) fn undo(host: &HostArgs) -> anyhow::Result<()> {
-    let lines = setup::undo_commands(&options(host)?.state).context("read what was added")?;
+    let undo = Undo::find(&options(host)?.state).context("read what was added")?;
+    let lines = undo.commands().to_vec();
     if lines.is_empty() {
         println!("nothing that set-up has added is left on this machine");
         return Ok(());
     }
     println!("These commands take away what set-up has added:");
     print_lines(&lines);
+    if !host.yes && !confirmed()? {
+        anyhow::bail!("nothing was taken away: run these commands, or the same again with --yes");
+    }
+    let mut progress = Progress::new(false);
+    let undone = undo.run(&mut |line| progress.step(line));
+    progress.close();
+    undone.context("undo")?;
+    println!("done");
     Ok(())
 }

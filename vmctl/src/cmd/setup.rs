@@ -1,4 +1,4 @@
-//! Command `setup`: brings the host what guests need, or tells how to take it away again.
+//! Command `setup`: brings the host what guests need, or takes it away again.
 
 use crate::cli::SetupArgs;
 use crate::exit::Exit;

@@ -1,5 +1,7 @@
 //! HTML report: one page that needs nothing else: cases, timings, failures, figures.
 
+mod ways;
+
 use std::fmt::Write;
 
 use e2e::{CaseResult, Outcome};
@@ -33,6 +35,7 @@ pub(crate) fn text(head: &Head, results: &[CaseResult]) -> String {
     );
     page += &failures(head, results);
     page += &table(results);
+    page += &ways::section(results);
     page += &times(results);
     page + "</body>\n</html>\n"
 }
@@ -152,6 +155,8 @@ fn escaped(text: &str) -> String {
 }
 
 #[cfg(test)]
+mod browser_tests;
+#[cfg(test)]
 mod tests {
     use super::super::tests::{head, results};
     use super::*;
@@ -171,7 +176,7 @@ mod tests {
             assert!(page.contains(part), "{part}: {page}");
         }
         assert_eq!(page.matches("<section").count(), 2);
-        assert_eq!(page.matches("<rect").count(), 4);
+        assert_eq!(page.matches("<rect class=\"bar\"").count(), 4, "a way for each case");
     }
 
     #[test]

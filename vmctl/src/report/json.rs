@@ -1,7 +1,7 @@
 //! JSON report: schema 1, one object per run.
 
-use e2e::CaseResult;
 use e2e::outcome::Figures;
+use e2e::{CaseResult, Way};
 use serde::Serialize;
 
 use super::Head;
@@ -27,12 +27,14 @@ struct Case<'a> {
     seconds: f64,
     cpu_seconds: f64,
     figures: &'a Figures,
+    ways: &'a [Way],
 }
 
 /// The whole report, with a line break at its end.
 pub(crate) fn text(head: &Head, results: &[CaseResult]) -> String {
     let case = |result| {
-        let CaseResult { name, guest, outcome, wall, cpu, figures, .. }: &'_ CaseResult = result;
+        let CaseResult { name, guest, outcome, wall, cpu, figures, ways, .. }: &'_ CaseResult =
+            result;
         Case {
             name,
             guest,
@@ -41,6 +43,7 @@ pub(crate) fn text(head: &Head, results: &[CaseResult]) -> String {
             seconds: wall.as_secs_f64(),
             cpu_seconds: cpu.as_secs_f64(),
             figures,
+            ways,
         }
     };
     let Head { seed, accel, qemu } = head;
@@ -68,7 +71,7 @@ mod tests {
         assert_eq!(outcomes[0]["seconds"], 1.25);
         let keys: Vec<_> = outcomes[0].as_object().unwrap().keys().collect();
         let documented =
-            ["cpu_seconds", "figures", "guest", "name", "outcome", "reason", "seconds"];
+            ["cpu_seconds", "figures", "guest", "name", "outcome", "reason", "seconds", "ways"];
         assert_eq!(keys, documented);
     }
 }

@@ -85,7 +85,7 @@ fn folder_of(path: &Path) -> &Path {
 pub(crate) mod tests {
     use std::time::Duration;
 
-    use e2e::Cause;
+    use e2e::{Cause, Station, Way};
 
     use super::*;
 
@@ -106,10 +106,21 @@ pub(crate) mod tests {
             wall: Duration::from_millis(1250),
             cpu: Duration::from_millis(900),
             figures: [("payload_bytes", 4096.0)].into(),
+            ways: vec![way()],
             outcome,
             cause,
         };
         outcomes.into_iter().map(result).collect()
+    }
+
+    /// A way with a station inside the NVDIMM and one outside.
+    fn way() -> Way {
+        let station = |name, offset| {
+            let seen = "570 bytes <at> 0x104828".to_owned();
+            Station { name, witness: "the NIC's backend", seen, offset }
+        };
+        let stations = vec![station("frame", None), station("guest memory", Some(0x48_2086))];
+        Way { title: "a payload arrives".into(), nvdimm_bytes: 64 << 20, stations }
     }
 
     pub(crate) fn head() -> Head {

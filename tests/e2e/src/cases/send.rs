@@ -13,6 +13,7 @@ use crate::oracle::replies::{Taken, judge_replies};
 use crate::part::number;
 use crate::rig::{Needs, Rig};
 use crate::stream::Stream;
+use crate::way::Way;
 
 /// How many connections are answered at once.
 const CONNECTIONS: usize = 8;
@@ -32,6 +33,7 @@ pub(super) fn send(rig: &mut Rig) -> anyhow::Result<()> {
     let bytes = u32::try_from(CONNECTIONS * LEN * TIMES).context("count bytes")?;
     rig.figure("sent_bytes", f64::from(bytes));
     rig.figure("sent_bytes_copied", sight.copied);
+    rig.way(sight.way.clone());
     sight.judge().map_err(|why| anyhow!(why))?;
     ensure!(sight.copied == 0.0, "the module says that it copied {} bytes", sight.copied);
     Ok(())
@@ -53,6 +55,8 @@ struct Sight {
     taken: Vec<Taken>,
     /// Bytes that the module says it copied for sending.
     copied: f64,
+    /// How the first part of the first record went.
+    way: Way,
 }
 
 impl Sight {
@@ -92,7 +96,25 @@ fn look(rig: &mut Rig, flags: &[&str]) -> anyhow::Result<Sight> {
     let copied = copied(&bench)?;
     part.go_on()?;
     part.end()?;
-    Ok(Sight { stored: stored(&bench, &told, &tcps)?, taken, copied })
+    let stored = stored(&bench, &told, &tcps)?;
+    let way = first_way(&bench, before, &tcps[0], &stored[0])?;
+    Ok(Sight { stored, taken, copied, way })
+}
+
+/// How the first part of the first connection's record came, was stored, and left after `before`.
+fn first_way(bench: &Bench, before: u64, tcp: &Tcp, stored: &[Span]) -> anyhow::Result<Way> {
+    let (nvdimm, port) = (bench.nvdimm()?, tcp.local().port());
+    let first = |filter: Filter| {
+        let frames = bench.observer().frames(&filter.payload_only());
+        frames.into_iter().next().context("a frame with payload")
+    };
+    let came = first(Filter::new().direction(Direction::ToGuest).src_port(port))?;
+    let left = first(Filter::new().direction(Direction::FromGuest).dst_port(port).after(before))?;
+    let begin = *stored.first().context("a stored part")?;
+    let way = Way::new("a payload arrives, is stored, and leaves", nvdimm)?;
+    let way = way.frame(&came, nvdimm);
+    let way = way.program("log record", "the first part of the record", begin);
+    Ok(way.frame(&left, nvdimm))
 }
 
 /// Every record comes back whole, as often as wanted.

@@ -16,6 +16,7 @@ use crate::oracle::copies::{
 use crate::part::number;
 use crate::rig::{Needs, Rig};
 use crate::stream::{NEEDLE, Stream, tag};
+use crate::way::Way;
 
 /// How many connections receive at once.
 const CONNECTIONS: usize = 64;
@@ -65,6 +66,7 @@ pub(super) fn receive_on_ext4(rig: &mut Rig) -> anyhow::Result<()> {
 fn judge_receive(rig: &mut Rig, place: Place) -> anyhow::Result<()> {
     let sight = look(rig, &[], place)?;
     sight.report(rig)?;
+    rig.way(sight.way.clone());
     sight.judge().map_err(|why| anyhow!(why))
 }
 
@@ -72,6 +74,7 @@ fn judge_receive(rig: &mut Rig, place: Place) -> anyhow::Result<()> {
 pub(super) fn forced_copy(rig: &mut Rig) -> anyhow::Result<()> {
     let sight = look(rig, &["PASTE_FORCE_COPY=1"], Place::Devdax)?;
     sight.report(rig)?;
+    rig.way(sight.way.clone());
     ensure!(sight.copied_bytes() > 0, "the search of guest memory saw no copy");
     match sight.judge() {
         Ok(()) => bail!("a module that copies passed for one that does not"),
@@ -106,6 +109,8 @@ struct Sight {
     found: Vec<Found>,
     /// Tags anywhere else, by guest address.
     elsewhere: Vec<Found>,
+    /// How the first payload of all went.
+    way: Way,
 }
 
 impl Sight {
@@ -178,10 +183,30 @@ fn look(rig: &mut Rig, flags: &[&str], place: Place) -> anyhow::Result<Sight> {
     let numbers = numbers(&tcps);
     let placed = placed(&bench, nvdimm, &numbers)?;
     let received = slots.iter().map(|slot| received(slot, nvdimm, &numbers));
-    let received = received.collect::<anyhow::Result<_>>()?;
+    let received = received.collect::<anyhow::Result<Vec<_>>>()?;
+    let way = first_way(&bench, nvdimm, &placed, &received)?;
     part.go_on()?;
     part.end()?;
-    Ok(Sight { streams, placed, received, found, elsewhere })
+    Ok(Sight { streams, placed, received, found, elsewhere, way })
+}
+
+/// How the first payload of all went: where it was written, and the first slot of its connection.
+fn first_way(
+    bench: &Bench,
+    nvdimm: &Medium,
+    placed: &[Placed],
+    received: &[Received],
+) -> anyhow::Result<Way> {
+    let frame = bench.observer().frames(&payload()).into_iter().next().context("a frame")?;
+    let stream = placed.first().context("a place")?.stream;
+    let slot = received.iter().find(|slot| slot.stream == stream).context("a slot")?;
+    let way = Way::new("a payload arrives", nvdimm)?.frame(&frame, nvdimm);
+    Ok(way.program("slot", &format!("hash {:016x}", slot.hash), slot.file))
+}
+
+/// Frames to the guest with payload for it.
+fn payload() -> Filter {
+    Filter::new().direction(Direction::ToGuest).dst_port(PORT).payload_only()
 }
 
 /// The places that hold a whole needle, in the NVDIMM and elsewhere. A tag alone is no copy of
@@ -236,8 +261,7 @@ fn placed(
 ) -> anyhow::Result<Vec<Placed>> {
     let observer = bench.observer();
     ensure!(observer.dropped() == 0, "the observer has lost frames");
-    let filter = Filter::new().direction(Direction::ToGuest).dst_port(PORT).payload_only();
-    let frames = observer.frames(&filter);
+    let frames = observer.frames(&payload());
     let mut firsts = BTreeMap::new();
     let mut placed = Vec::new();
     for frame in &frames {
