@@ -111,15 +111,19 @@ int paste_kring_read_head(struct paste_kring *kring, uint32_t *result)
 
 int paste_kring_rx_begin(struct paste_kring *kring, uint32_t *rejected)
 {
-	uint32_t head, i;
+	uint32_t head, i, steps = 0;
 	int error = paste_kring_read_head(kring, &head);
 
 	*rejected = 0;
 	if (error)
 		return error;
-	for (i = kring->hwcur; i != head; i = paste_kring_next(kring, i))
+	paste_os_locks_begin();
+	for (i = kring->hwcur; i != head; i = paste_kring_next(kring, i)) {
 		if (!collect(kring, i))
 			++*rejected;
+		paste_os_locks_step(&steps);
+	}
+	paste_os_locks_end();
 	kring->hwcur = head;
 	return 0;
 }

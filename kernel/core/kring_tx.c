@@ -126,15 +126,19 @@ static void hand_over(struct paste_kring *kring, uint32_t i)
 void paste_kring_tx_commit(struct paste_kring *kring)
 {
 	uint32_t next = paste_kring_next(kring, kring->hwtail);
+	uint32_t steps = 0;
 
 	/*
 	 * The slot at tail stays the kernel's until the next one is sent too: then head == tail + 1
 	 * says that everything is sent. A slot that is being sent holds the later ones back.
 	 */
+	paste_os_locks_begin();
 	while (next != kring->hwcur && is_done(kring, next)) {
 		hand_over(kring, kring->hwtail);
 		PASTE_WRITE_ONCE(kring->hwtail, next);
 		next = paste_kring_next(kring, next);
+		paste_os_locks_step(&steps);
 	}
+	paste_os_locks_end();
 	PASTE_STORE_RELEASE(&kring->ring->tail, kring->hwtail);
 }

@@ -23,10 +23,22 @@ struct paste_flow;
 void *paste_os_alloc(size_t bytes);
 void paste_os_free(void *memory);
 
-/* Short critical sections; also taken from interrupt-like contexts. Never sleep inside. */
+/* Short critical sections; also taken from interrupt-like contexts. Never sleep inside. The
+ * types header may define the latter two, inline. */
 void paste_os_lock_init(struct paste_os_lock *lock);
 void paste_os_lock(struct paste_os_lock *lock);
 void paste_os_unlock(struct paste_os_lock *lock);
+/* Many short locks follow until the end, which makes them cheaper. No sleeping in between. */
+void paste_os_locks_begin(void);
+void paste_os_locks_end(void);
+/* Once per step of a loop in between: others get their turn now and then. */
+static inline void paste_os_locks_step(uint32_t *steps)
+{
+	if (++*steps % 64 != 0)
+		return;
+	paste_os_locks_end();
+	paste_os_locks_begin();
+}
 
 /* User addresses are numbers until they pass here. EFAULT when the range is not the user's. */
 int paste_os_copy_in(void *to, uint64_t user, size_t bytes);

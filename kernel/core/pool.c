@@ -149,17 +149,25 @@ int paste_pool_reserve(struct paste_pool *pool, const uint64_t *bitmap, uint64_t
 	return 0;
 }
 
-uint32_t paste_pool_take(struct paste_pool *pool, enum paste_owner owner)
+/* Under the lock. */
+static uint32_t pop_free(struct paste_pool *pool, enum paste_owner owner)
 {
-	uint32_t index;
+	uint32_t index = pool->free_head;
 
-	paste_os_lock(&pool->lock);
-	index = pool->free_head;
 	if (index != 0) {
 		pool->free_head = pool->buffers[index].next;
 		pool->buffers[index].next = 0;
 		set_owner(pool, &pool->buffers[index], owner);
 	}
+	return index;
+}
+
+uint32_t paste_pool_take(struct paste_pool *pool, enum paste_owner owner)
+{
+	uint32_t index;
+
+	paste_os_lock(&pool->lock);
+	index = pop_free(pool, owner);
 	paste_os_unlock(&pool->lock);
 	return index;
 }
@@ -226,19 +234,25 @@ bool paste_pool_lend(struct paste_pool *pool, uint32_t index)
 	return valid;
 }
 
-bool paste_pool_send(struct paste_pool *pool, uint32_t index, bool keep)
+int paste_pool_send(struct paste_pool *pool, uint32_t index, bool keep, uint32_t *fresh)
 {
-	bool valid;
+	int error = 0;
 
 	paste_os_lock(&pool->lock);
-	valid = owned_by(pool, index, PASTE_APP);
-	if (valid) {
+	*fresh = 0;
+	if (!owned_by(pool, index, PASTE_APP)) {
+		error = EINVAL;
+	} else if (!keep) {
+		*fresh = pop_free(pool, PASTE_SLOT);
+		error = *fresh == 0 ? EAGAIN : 0;
+	}
+	if (!error) {
 		add_stack_ref(pool, &pool->buffers[index]);
 		if (!keep)
 			set_owner(pool, &pool->buffers[index], PASTE_NONE);
 	}
 	paste_os_unlock(&pool->lock);
-	return valid;
+	return error;
 }
 
 void paste_pool_stack_get(struct paste_pool *pool, uint32_t index)

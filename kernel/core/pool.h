@@ -78,10 +78,11 @@ bool paste_pool_release(struct paste_pool *pool, uint32_t index, enum paste_owne
 bool paste_pool_swap(struct paste_pool *pool, uint32_t former, uint32_t index);
 
 /*
- * To be sent: the application's buffer gets one more stack reference; unless the application
- * keeps it, APP -> NONE. False: it is not the application's.
+ * To be sent: the application's buffer gets one more stack reference. Unless the application
+ * keeps it, APP -> NONE, and *fresh is a free buffer that is SLOT now. EINVAL: it is not the
+ * application's; EAGAIN: no buffer is free.
  */
-bool paste_pool_send(struct paste_pool *pool, uint32_t index, bool keep);
+int paste_pool_send(struct paste_pool *pool, uint32_t index, bool keep, uint32_t *fresh);
 /* One more reference of a buffer that has one. Any context. */
 void paste_pool_stack_get(struct paste_pool *pool, uint32_t index);
 /* DEVICE -> NONE with one stack reference. False as above, or while the stack refers to it. */
@@ -95,6 +96,11 @@ bool paste_pool_capture(struct paste_pool *pool, uint32_t index);
 void paste_pool_release_all(struct paste_pool *pool, enum paste_owner owner);
 
 uint32_t paste_pool_count(struct paste_pool *pool, enum paste_owner owner);
+/* The same without the lock: what was true a moment ago. */
+static inline uint32_t paste_pool_guess(const struct paste_pool *pool, enum paste_owner owner)
+{
+	return PASTE_READ_ONCE(pool->count[owner]);
+}
 
 /* The buffer's bytes in the kernel's mapping. index must be valid. */
 void *paste_pool_address(const struct paste_pool *pool, uint32_t index);

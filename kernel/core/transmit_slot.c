@@ -47,23 +47,30 @@ static enum fate refuse(struct paste_transmit *transmit, const struct slot_copy 
 	return TAKEN;
 }
 
+/* A slot whose buffer was forged is found out even if it would not be sent anyway. */
+static bool is_genuine(struct paste_transmit *transmit, const struct slot_copy *slot)
+{
+	return paste_pool_move(transmit->pool, slot->index, PASTE_APP, PASTE_APP);
+}
+
 /* Under the lock. *fresh: what the slot gets; 0: nothing. */
 static enum fate enqueue(struct paste_transmit *transmit, struct paste_flow *flow,
 			 const struct slot_copy *slot, uint32_t *fresh)
 {
 	struct paste_send send = { .index = slot->index, .offset = slot->start,
 				   .length = slot->length };
+	int error;
 
 	/* One slot that waits holds back the flow's later ones: its bytes have an order. */
-	if (flow->held_round == transmit->round)
-		return WAITS;
-	if (!paste_transmit_full(transmit, flow) && !slot->keep)
-		*fresh = paste_pool_take(transmit->pool, PASTE_SLOT);
-	if (paste_transmit_full(transmit, flow) || (!slot->keep && *fresh == 0)) {
+	if (flow->held_round == transmit->round || paste_transmit_full(transmit, flow))
+		error = is_genuine(transmit, slot) ? EAGAIN : EINVAL;
+	else
+		error = paste_pool_send(transmit->pool, slot->index, slot->keep, fresh);
+	if (error == EAGAIN) {
 		flow->held_round = transmit->round;
 		return WAITS;
 	}
-	if (!paste_pool_send(transmit->pool, slot->index, slot->keep))
+	if (error)
 		return FOREIGN;
 	paste_transmit_push(transmit, flow, &send);
 	return TAKEN;
@@ -76,17 +83,16 @@ static enum fate accept(struct paste_transmit *transmit, const struct slot_copy 
 	enum fate fate = TAKEN;
 
 	*fresh = 0;
-	/* A slot whose buffer was forged is found out even if it would not be sent anyway. */
-	if (!paste_pool_move(transmit->pool, slot->index, PASTE_APP, PASTE_APP))
-		return FOREIGN;
 	if (!slot->sound)
-		return TAKEN;
+		return is_genuine(transmit, slot) ? TAKEN : FOREIGN;
 	paste_os_lock(&transmit->lock);
 	flow = paste_transmit_find(transmit, slot->fd);
 	if (flow)
 		fate = enqueue(transmit, flow, slot, fresh);
 	paste_os_unlock(&transmit->lock);
-	return flow ? fate : refuse(transmit, slot);
+	if (flow)
+		return fate;
+	return is_genuine(transmit, slot) ? refuse(transmit, slot) : FOREIGN;
 }
 
 /* Returns whether the slot is done with; *bad: it was nonsense. */
@@ -99,7 +105,7 @@ static bool accept_slot(struct paste_transmit *transmit, struct paste_kring *kri
 
 	if (fate == WAITS)
 		return false;
-	if (fate == FOREIGN && fresh == 0)
+	if (fate == FOREIGN)
 		kring->slot_buf[i] = PASTE_SLOT_EMPTY;
 	else
 		kring->slot_buf[i] = fresh != 0 ? fresh : PASTE_SLOT_AS_IS;
@@ -114,7 +120,7 @@ static bool accept_slot(struct paste_transmit *transmit, struct paste_kring *kri
 int paste_transmit_accept(struct paste_transmit *transmit, struct paste_kring *kring,
 			  uint32_t *accepted)
 {
-	uint32_t head, i;
+	uint32_t head, i, steps = 0;
 	int error = paste_kring_read_head(kring, &head);
 	bool bad;
 
@@ -122,7 +128,9 @@ int paste_transmit_accept(struct paste_transmit *transmit, struct paste_kring *k
 	if (error)
 		return error;
 	transmit->round++;
+	paste_os_locks_begin();
 	for (i = kring->hwcur; i != head; i = paste_kring_next(kring, i)) {
+		paste_os_locks_step(&steps);
 		/* Accepted earlier, behind one that waits. */
 		if (kring->slot_buf[i] != 0)
 			continue;
@@ -132,6 +140,7 @@ int paste_transmit_accept(struct paste_transmit *transmit, struct paste_kring *k
 		if (bad)
 			error = EINVAL;
 	}
+	paste_os_locks_end();
 	while (kring->hwcur != head && kring->slot_buf[kring->hwcur] != 0)
 		kring->hwcur = paste_kring_next(kring, kring->hwcur);
 	return error;

@@ -113,17 +113,13 @@ static bool pass_end(struct paste_socket *socket)
 	return true;
 }
 
-bool paste_capture(struct paste_socket *socket)
+bool paste_capture(struct paste_socket *socket, bool *news)
 {
 	read_descriptor_t descriptor = { .arg.data = socket, .count = 1 };
 	struct sock *sk = socket->sk;
-	bool news;
 
-	news = tcp_read_sock(sk, &descriptor, take) > 0;
+	*news = tcp_read_sock(sk, &descriptor, take) > 0;
 	if (!descriptor.error && stream_ended(sk) && pass_end(socket))
-		news = true;
-	/* Only then: poll() comes here, too, and would wake itself for ever. */
-	if (news)
-		paste_os_port_wake(socket->port);
+		*news = true;
 	return !descriptor.error;
 }

@@ -9,8 +9,9 @@ struct paste_socket;
 
 /*
  * Take everything in order out of the socket; the caller holds its lock and its port is alive.
+ * *news: there was something, so the caller wakes the port.
  * False: the port is full; call again when it has room (TCP's window closes meanwhile).
  */
-bool paste_capture(struct paste_socket *socket);
+bool paste_capture(struct paste_socket *socket, bool *news);
 
 #endif

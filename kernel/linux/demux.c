@@ -16,6 +16,7 @@
 
 #include "counters.h"
 #include "demux.h"
+#include "paste_os.h"
 #include "socket.h"
 
 /* Does anybody look at all frames of this device? Packet sockets count, whatever they want. */
@@ -192,7 +193,18 @@ static void give_back(struct sk_buff *skb)
 	netif_receive_skb(skb);
 }
 
-static void flush_socket(struct sock *sk, struct sk_buff *skb)
+/* Captures what came, and wakes its port, unless that is the NIC's. Under the lock likewise. */
+static void end_batch(struct paste_demux *demux, struct sock *sk)
+{
+	struct paste_port *port = paste_socket_batch_end(sk);
+
+	if (port && port == demux->port)
+		demux->news = true;
+	else if (port)
+		paste_os_port_wake(port);
+}
+
+static void flush_socket(struct paste_demux *demux, struct sock *sk, struct sk_buff *skb)
 {
 	struct sk_buff *next;
 	bool able;
@@ -208,7 +220,7 @@ static void flush_socket(struct sock *sk, struct sk_buff *skb)
 		give(sk, skb);
 		able = sk->sk_state == TCP_ESTABLISHED && rcu_access_pointer(sk->sk_rx_dst);
 	}
-	paste_socket_batch_end(sk);
+	end_batch(demux, sk);
 	bh_unlock_sock(sk);
 	for (; skb; skb = next) {
 		next = skb->next;
@@ -225,9 +237,12 @@ void paste_demux_flush(struct paste_demux *demux)
 	rcu_read_lock();
 	for (i = 0; i < demux->count; i++) {
 		at = demux->used[i];
-		flush_socket(demux->table[at].sk, demux->table[at].first);
+		flush_socket(demux, demux->table[at].sk, demux->table[at].first);
 		memset(&demux->table[at], 0, sizeof(demux->table[at]));
 	}
 	demux->count = 0;
 	rcu_read_unlock();
+	if (demux->news)
+		paste_os_port_wake(demux->port);
+	demux->news = false;
 }

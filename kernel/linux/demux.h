@@ -10,12 +10,15 @@
 
 #include <linux/skbuff.h>
 
+struct paste_port;
 struct sock;
 
 #define PASTE_DEMUX_SOCKETS 64 /* a power of two */
 
 /* Belongs to one NAPI instance; zeroed at first. */
 struct paste_demux {
+	struct paste_port *port; /* of the NIC, or NULL: woken once per flush */
+	bool news;               /* there is something for it */
 	struct {
 		struct sock *sk; /* with a reference */
 		struct sk_buff *first, *last;

@@ -68,6 +68,7 @@ static int start_vrings(struct paste_os_nic *nic)
 		return error;
 	}
 	nic->tx = vqs[1];
+	nic->checks = virtio_has_feature(nic->vdev, VIRTIO_NET_F_GUEST_CSUM);
 	return 0;
 }
 
@@ -218,6 +219,7 @@ static void remove(struct virtio_device *vdev)
 	drop_pools(nic);
 	nic->raw = NULL;
 	nic->port = NULL;
+	nic->demux.port = NULL;
 	nic->vdev = NULL;
 }
 
@@ -310,6 +312,7 @@ static int change_port(struct paste_os_nic *nic, struct paste_port *port)
 	nic->pool = pool;
 	nic->zerocopy = is_pst;
 	nic->port = is_pst ? port : NULL;
+	nic->demux.port = nic->port;
 	nic->raw = is_pst ? NULL : port;
 	negotiate_checksum(nic);
 	nic->dev->max_mtu = paste_nic_max_mtu(nic, pool);

@@ -71,7 +71,8 @@ struct paste_os_nic {
 	bool polled;                /* the port has synced since the timer ran out last */
 	spinlock_t raw_lock;        /* polling. Taken before the TX queue's lock */
 	bool polling;               /* NAPI is enabled; changes under RTNL, too */
-	bool guest_csum;            /* the device offers GUEST_CSUM */
+	bool guest_csum;            /* the device offers GUEST_CSUM ... */
+	bool checks;                /* ... and it is negotiated: headers tell of checksums */
 	struct paste_nic_rx rx;
 	struct virtqueue *tx;       /* under the TX queue's lock */
 	struct task_struct *corker; /* whose frames wait for the end of its batch; only compared */

@@ -122,7 +122,7 @@ static struct sk_buff *lend_frame(struct paste_os_nic *nic, u32 buffer, unsigned
 {
 	if (!nic->zerocopy)
 		return NULL;
-	if (paste_pool_count(nic->pool, PASTE_FREE) < nic->rx.count / 2)
+	if (paste_pool_guess(nic->pool, PASTE_FREE) < nic->rx.count / 2)
 		return NULL;
 	return paste_zerocopy_receive(&nic->napi, nic->dev, nic->pool, buffer, length,
 				      owner);
@@ -131,7 +131,7 @@ static struct sk_buff *lend_frame(struct paste_os_nic *nic, u32 buffer, unsigned
 static bool set_checksum(struct paste_os_nic *nic, struct sk_buff *skb,
 			 const struct virtio_net_hdr *header)
 {
-	if (!virtio_has_feature(nic->vdev, VIRTIO_NET_F_GUEST_CSUM))
+	if (!nic->checks)
 		return true;
 	if (header->gso_type != VIRTIO_NET_HDR_GSO_NONE)
 		return false; /* never negotiated */

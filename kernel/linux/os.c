@@ -2,6 +2,7 @@
 /*
  * os.c -- the simple part of paste_os.h: memory, locks, user copies, the log.
  */
+#include <linux/bottom_half.h>
 #include <linux/kernel.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
@@ -25,14 +26,14 @@ void paste_os_lock_init(struct paste_os_lock *lock)
 	spin_lock_init(&lock->lock);
 }
 
-void paste_os_lock(struct paste_os_lock *lock)
+void paste_os_locks_begin(void)
 {
-	spin_lock_bh(&lock->lock);
+	local_bh_disable();
 }
 
-void paste_os_unlock(struct paste_os_lock *lock)
+void paste_os_locks_end(void)
 {
-	spin_unlock_bh(&lock->lock);
+	local_bh_enable();
 }
 
 int paste_os_copy_in(void *to, uint64_t user, size_t bytes)

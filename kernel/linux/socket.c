@@ -46,10 +46,21 @@ static void set_pending(struct paste_socket *socket)
 	spin_unlock_bh(&port->sockets_lock);
 }
 
+/* Returns whether there was something. */
+static bool capture(struct paste_socket *socket)
+{
+	bool news = false;
+
+	if (!socket->leaving && !paste_capture(socket, &news))
+		set_pending(socket);
+	return news;
+}
+
 void paste_socket_capture(struct paste_socket *socket)
 {
-	if (!socket->leaving && !paste_capture(socket))
-		set_pending(socket);
+	/* Only then: poll() comes here, too, and would wake itself for ever. */
+	if (capture(socket))
+		paste_os_port_wake(socket->port);
 }
 
 static void data_ready(struct sock *sk)
@@ -68,15 +79,14 @@ void paste_socket_batch_begin(struct sock *sk)
 		paste_socket_of(sk)->batch = true;
 }
 
-void paste_socket_batch_end(struct sock *sk)
+struct paste_port *paste_socket_batch_end(struct sock *sk)
 {
 	struct paste_socket *socket = paste_socket_is_registered(sk) ? paste_socket_of(sk) : NULL;
 
 	if (!socket || !socket->batch)
-		return;
+		return NULL;
 	socket->batch = false;
-	if (socket->port)
-		paste_socket_capture(socket);
+	return socket->port && capture(socket) ? socket->port : NULL;
 }
 
 static void state_change(struct sock *sk)

@@ -47,9 +47,12 @@ void paste_socket_exit(void);
 /* Any context; the caller holds a reference to sk, not its lock: a hint. */
 bool paste_socket_is_registered(const struct sock *sk);
 
-/* Under the socket's lock: what comes between these two is captured at once, at the end. The
- * socket may leave its port meanwhile; end without begin does nothing. */
+/*
+ * Under the socket's lock: what comes between these two is captured at once, at the end. The
+ * socket may leave its port meanwhile; end without begin does nothing. Returns the port if there
+ * is something for it, for the caller to wake; it is alive as long as the lock is held.
+ */
 void paste_socket_batch_begin(struct sock *sk);
-void paste_socket_batch_end(struct sock *sk);
+struct paste_port *paste_socket_batch_end(struct sock *sk);
 
 #endif
