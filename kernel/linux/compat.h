@@ -85,6 +85,29 @@ static inline int paste_compat_change_net(struct net_device *dev, struct net *ne
 #endif
 }
 
+/* Is a classifier or an action of tc attached? 6.6 renamed where. */
+static inline bool paste_compat_has_tc_ingress(const struct net_device *dev)
+{
+#if !defined(CONFIG_NET_CLS_ACT)
+	return false;
+#elif LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+	return rcu_access_pointer(dev->tcx_ingress);
+#else
+	return rcu_access_pointer(dev->miniq_ingress);
+#endif
+}
+
+static inline bool paste_compat_has_tc_egress(const struct net_device *dev)
+{
+#if !defined(CONFIG_NET_CLS_ACT)
+	return false;
+#elif LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+	return rcu_access_pointer(dev->tcx_egress);
+#else
+	return rcu_access_pointer(dev->miniq_egress);
+#endif
+}
+
 /* Never back below what was handed out before: indices of the past stay unused. */
 static inline void paste_compat_restore_ifindex(struct net *net, int former)
 {

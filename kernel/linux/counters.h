@@ -30,6 +30,14 @@ enum paste_counter {
 	PASTE_LONG_WAY_IPSEC,    /* ... there are IPsec policies, */
 	PASTE_LONG_WAY_SOCKET,   /* ... filter, time stamps, MD5, TTL; no cached route, */
 	PASTE_LONG_WAY_BUSY,     /* ... somebody had the socket locked, or it ends */
+	PASTE_OUT_SHORT_WAY,         /* segments that went from TCP to a NIC of ours at once */
+	PASTE_OUT_LONG_WAY_ROUTE,    /* the ordinary way: another device, or no plain route, */
+	PASTE_OUT_LONG_WAY_HEADER,   /* ... options, time stamps, more than one frame, */
+	PASTE_OUT_LONG_WAY_SNIFFER,  /* ... a packet socket is open, */
+	PASTE_OUT_LONG_WAY_NETFILTER,/* ... there are rules, */
+	PASTE_OUT_LONG_WAY_DEVICE,   /* ... tc or a VRF has the device, */
+	PASTE_OUT_LONG_WAY_QUEUE,    /* ... frames wait, or the qdisc wants to see each, */
+	PASTE_OUT_LONG_WAY_NEIGHBOUR,/* ... its address is not certain */
 	PASTE_COUNTERS,
 };
 

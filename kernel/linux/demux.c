@@ -8,48 +8,33 @@
  * stamps. If one is there the frame goes the ordinary way, and is counted by reason.
  */
 #include <linux/hash.h>
-#include <linux/netfilter.h>
 #include <net/dsfield.h>
 #include <net/inet_sock.h>
 #include <net/ip.h>
 #include <net/tcp.h>
 
+#include "compat.h"
 #include "counters.h"
 #include "demux.h"
 #include "paste_os.h"
 #include "socket.h"
-
-/* Does anybody look at all frames of this device? Packet sockets count, whatever they want. */
-static bool is_watched(const struct net_device *dev)
-{
-	return !hlist_empty(&dev_net(dev)->packet.sklist) || !list_empty(&dev->ptype_all);
-}
+#include "watchers.h"
 
 static bool has_netfilter(const struct net_device *dev)
 {
-#ifdef CONFIG_NETFILTER
-	const struct net *net = dev_net(dev);
-
-	return rcu_access_pointer(net->nf.hooks_ipv4[NF_INET_PRE_ROUTING]) ||
-	       rcu_access_pointer(net->nf.hooks_ipv4[NF_INET_LOCAL_IN]);
-#else
-	return false;
-#endif
+	return paste_has_netfilter_hook(dev_net(dev), NF_INET_PRE_ROUTING) ||
+	       paste_has_netfilter_hook(dev_net(dev), NF_INET_LOCAL_IN);
 }
 
 /* tc, XDP, netfilter's ingress hook, bridges and their like, VRFs */
 static bool is_intercepted(const struct net_device *dev)
 {
-#ifdef CONFIG_NET_CLS_ACT
-	if (rcu_access_pointer(dev->miniq_ingress))
-		return true;
-#endif
 #ifdef CONFIG_NETFILTER_INGRESS
 	if (rcu_access_pointer(dev->nf_hooks_ingress))
 		return true;
 #endif
-	return rcu_access_pointer(dev->rx_handler) || rcu_access_pointer(dev->xdp_prog) ||
-	       netif_is_l3_slave(dev);
+	return paste_compat_has_tc_ingress(dev) || rcu_access_pointer(dev->rx_handler) ||
+	       rcu_access_pointer(dev->xdp_prog) || netif_is_l3_slave(dev);
 }
 
 static bool has_policy(const struct net_device *dev, const struct sock *sk)
@@ -97,7 +82,7 @@ static enum paste_counter choose_way(const struct sk_buff *skb, const struct soc
 		return PASTE_LONG_WAY_HEADER;
 	if (skb->ip_summed == CHECKSUM_NONE)
 		return PASTE_LONG_WAY_CHECKSUM;
-	if (is_watched(dev))
+	if (paste_is_watched(dev))
 		return PASTE_LONG_WAY_SNIFFER;
 	if (has_netfilter(dev))
 		return PASTE_LONG_WAY_NETFILTER;

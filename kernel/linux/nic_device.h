@@ -123,6 +123,7 @@ netdev_tx_t paste_nic_raw_transmit(struct paste_os_nic *nic, struct sk_buff *skb
 
 /* nic_netdev.c */
 int paste_nic_netdev_create(struct paste_os_nic *nic);
+bool paste_nic_is_ours(const struct net_device *dev); /* paste_nic_of() may be called for it */
 
 /* nic_poll.c */
 void paste_nic_poll_init(struct paste_os_nic *nic);

@@ -59,6 +59,11 @@ static void set_features(struct net_device *dev, struct virtio_device *vdev)
 	dev->vlan_features = dev->features;
 }
 
+bool paste_nic_is_ours(const struct net_device *dev)
+{
+	return dev->netdev_ops == &netdev_ops;
+}
+
 int paste_nic_netdev_create(struct paste_os_nic *nic)
 {
 	const struct paste_nic_identity *identity = &nic->identity;

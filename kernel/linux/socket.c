@@ -13,6 +13,7 @@
 #include <net/tcp.h>
 
 #include "capture.h"
+#include "output.h"
 #include "portlinux.h"
 #include "send.h"
 #include "socket.h"
@@ -204,6 +205,7 @@ static int ulp_init(struct sock *sk)
 		return -EBUSY;
 	rcu_assign_pointer(inet_csk(sk)->icsk_ulp_data, (__force void __rcu *)socket);
 	hook(socket);
+	paste_output_hook(sk);
 	return 0;
 }
 
@@ -215,6 +217,7 @@ static void ulp_release(struct sock *sk)
 		paste_socket_leave_port(socket);
 	if (socket->lender)
 		leave_lender(socket);
+	paste_output_unhook(sk);
 	rcu_assign_pointer(inet_csk(sk)->icsk_ulp_data, NULL);
 	WRITE_ONCE(sk->sk_prot, socket->proto);
 	write_lock_bh(&sk->sk_callback_lock);
