@@ -262,18 +262,24 @@ void paste_pool_stack_get(struct paste_pool *pool, uint32_t index)
 	paste_os_unlock(&pool->lock);
 }
 
-void paste_pool_stack_put(struct paste_pool *pool, uint32_t index)
+/* Under the lock. True: it was the pool's last reference. */
+static bool drop_stack_ref(struct paste_pool *pool, uint32_t index)
 {
 	struct paste_buffer *buffer = &pool->buffers[index];
-	bool last = false;
+
+	if (--buffer->stack_refs != 0)
+		return false;
+	if (buffer->owner == PASTE_NONE)
+		give_up(pool, index);
+	return --pool->lent == 0 && --pool->refs == 0;
+}
+
+void paste_pool_stack_put(struct paste_pool *pool, uint32_t index)
+{
+	bool last;
 
 	paste_os_lock(&pool->lock);
-	if (--buffer->stack_refs == 0) {
-		if (buffer->owner == PASTE_NONE)
-			give_up(pool, index);
-		if (--pool->lent == 0)
-			last = --pool->refs == 0;
-	}
+	last = drop_stack_ref(pool, index);
 	paste_os_unlock(&pool->lock);
 	if (last)
 		paste_os_pool_defer_destroy(pool);
@@ -282,6 +288,22 @@ void paste_pool_stack_put(struct paste_pool *pool, uint32_t index)
 bool paste_pool_capture(struct paste_pool *pool, uint32_t index)
 {
 	return paste_pool_move(pool, index, PASTE_NONE, PASTE_QUEUED);
+}
+
+bool paste_pool_steal(struct paste_pool *pool, uint32_t index)
+{
+	bool valid, last = false;
+
+	paste_os_lock(&pool->lock);
+	valid = owned_by(pool, index, PASTE_NONE) && pool->buffers[index].stack_refs == 1;
+	if (valid) {
+		set_owner(pool, &pool->buffers[index], PASTE_QUEUED);
+		last = drop_stack_ref(pool, index);
+	}
+	paste_os_unlock(&pool->lock);
+	if (last)
+		paste_os_pool_defer_destroy(pool);
+	return valid;
 }
 
 void paste_pool_release_all(struct paste_pool *pool, enum paste_owner owner)

@@ -92,6 +92,9 @@ void paste_pool_stack_put(struct paste_pool *pool, uint32_t index);
 /* NONE -> QUEUED. False when payload of this buffer was captured already: copy it then. */
 bool paste_pool_capture(struct paste_pool *pool, uint32_t index);
 
+/* The same, and the stack's only reference goes. False: there are others, too. */
+bool paste_pool_steal(struct paste_pool *pool, uint32_t index);
+
 /* Everything that owner holds becomes free (an application ended). */
 void paste_pool_release_all(struct paste_pool *pool, enum paste_owner owner);
 

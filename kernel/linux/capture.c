@@ -10,12 +10,10 @@
 
 #include "capture.h"
 #include "counters.h"
+#include "drain.h"
 #include "port.h"
 #include "socket.h"
 #include "zerocopy.h"
-
-/* What a slot can express: 8 bits of netmap offset and 10 bits of payload start. */
-#define MAX_PAYLOAD_START (PST_OFFSET_MASK + PST_DOFF_MASK)
 
 /* Copied payload starts where most in-place payload does: Ethernet, IPv4, TCP, timestamps. */
 #define COPY_PAYLOAD_START 66
@@ -44,7 +42,7 @@ static bool take_in_place(struct paste_socket *socket, struct sk_buff *skb, unsi
 		return false;
 	start += offset;
 	*why = PASTE_RX_COPIED_OFFSET;
-	if (start > MAX_PAYLOAD_START)
+	if (start > PASTE_PAYLOAD_START_MAX)
 		return false;
 	*why = PASTE_RX_COPIED_AGAIN;
 	if (!paste_pool_capture(port->pool, index))
@@ -118,7 +116,9 @@ bool paste_capture(struct paste_socket *socket, bool *news)
 	read_descriptor_t descriptor = { .arg.data = socket, .count = 1 };
 	struct sock *sk = socket->sk;
 
-	*news = tcp_read_sock(sk, &descriptor, take) > 0;
+	*news = paste_drain(socket);
+	if (!*news || !skb_queue_empty(&sk->sk_receive_queue))
+		*news |= tcp_read_sock(sk, &descriptor, take) > 0;
 	if (!descriptor.error && stream_ended(sk) && pass_end(socket))
 		*news = true;
 	return !descriptor.error;

@@ -198,7 +198,7 @@ static void flush_socket(struct paste_demux *demux, struct sock *sk, struct sk_b
 	able = !sock_owned_by_user(sk) && sk->sk_state == TCP_ESTABLISHED &&
 	       rcu_access_pointer(sk->sk_rx_dst);
 	if (able)
-		paste_socket_batch_begin(sk);
+		paste_socket_batch_begin(sk, &demux->cache);
 	for (; able && skb; skb = next) {
 		next = skb->next;
 		skb_mark_not_on_list(skb);

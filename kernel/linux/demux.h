@@ -8,7 +8,7 @@
 #ifndef PASTE_LINUX_DEMUX_H
 #define PASTE_LINUX_DEMUX_H
 
-#include <linux/skbuff.h>
+#include "skbcache.h"
 
 struct paste_port;
 struct sock;
@@ -25,6 +25,7 @@ struct paste_demux {
 	} table[PASTE_DEMUX_SOCKETS];
 	u8 used[PASTE_DEMUX_SOCKETS];
 	unsigned int count; /* entries in used */
+	struct paste_skbcache cache; /* of lent frames' sk_buffs */
 };
 
 /*

@@ -171,4 +171,5 @@ void paste_nic_stop(struct paste_os_nic *nic)
 		/* A poll that has just given NAPI up still looks at the vrings. */
 		synchronize_net();
 	}
+	paste_skbcache_purge(&nic->demux.cache);
 }

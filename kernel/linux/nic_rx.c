@@ -124,7 +124,7 @@ static struct sk_buff *lend_frame(struct paste_os_nic *nic, u32 buffer, unsigned
 		return NULL;
 	if (paste_pool_guess(nic->pool, PASTE_FREE) < nic->rx.count / 2)
 		return NULL;
-	return paste_zerocopy_receive(&nic->napi, nic->dev, nic->pool, buffer, length,
+	return paste_zerocopy_receive(&nic->napi, &nic->demux.cache, nic->pool, buffer, length,
 				      owner);
 }
 

@@ -20,6 +20,9 @@
 
 #define ULP_NAME "paste"
 
+/* Of memory that a registered socket keeps: a few lent frames and a few replies. */
+#define RESERVED_BYTES (4 * PAGE_SIZE)
+
 static struct tcp_ulp_ops ulp;
 static struct paste_socket *registering; /* under the control lock */
 
@@ -74,20 +77,25 @@ static void data_ready(struct sock *sk)
 		paste_socket_capture(socket);
 }
 
-void paste_socket_batch_begin(struct sock *sk)
+void paste_socket_batch_begin(struct sock *sk, struct paste_skbcache *cache)
 {
-	if (paste_socket_is_registered(sk))
-		paste_socket_of(sk)->batch = true;
+	if (!paste_socket_is_registered(sk))
+		return;
+	paste_socket_of(sk)->batch = true;
+	paste_socket_of(sk)->cache = cache;
 }
 
 struct paste_port *paste_socket_batch_end(struct sock *sk)
 {
 	struct paste_socket *socket = paste_socket_is_registered(sk) ? paste_socket_of(sk) : NULL;
+	bool news;
 
 	if (!socket || !socket->batch)
 		return NULL;
 	socket->batch = false;
-	return socket->port && capture(socket) ? socket->port : NULL;
+	news = socket->port && capture(socket);
+	socket->cache = NULL;
+	return news ? socket->port : NULL;
 }
 
 static void state_change(struct sock *sk)
@@ -194,6 +202,16 @@ static bool hook_close(struct paste_socket *socket)
 	return true;
 }
 
+/*
+ * Since 6.0 a socket gives all memory back that it does not use at the moment, and TCP's fast
+ * path is for those that have some. The socket's end gives this back.
+ */
+static void reserve_memory(struct sock *sk)
+{
+	if (!sk->sk_reserved_mem && __sk_mem_schedule(sk, RESERVED_BYTES, SK_MEM_RECV))
+		sk->sk_reserved_mem = RESERVED_BYTES;
+}
+
 static int ulp_init(struct sock *sk)
 {
 	struct paste_socket *socket = READ_ONCE(registering);
@@ -205,6 +223,7 @@ static int ulp_init(struct sock *sk)
 		return -EBUSY;
 	rcu_assign_pointer(inet_csk(sk)->icsk_ulp_data, (__force void __rcu *)socket);
 	hook(socket);
+	reserve_memory(sk);
 	paste_output_hook(sk);
 	return 0;
 }

@@ -14,6 +14,7 @@
 #include "flow.h"
 
 struct paste_port;
+struct paste_skbcache;
 
 struct paste_socket {
 	struct sock *sk;
@@ -27,6 +28,7 @@ struct paste_socket {
 	struct proto *proto;      /* what sk_prot was, likewise these three */
 	struct paste_port *lender; /* whose list node is in: TCP may still send from its buffers */
 	bool batch;               /* more of this batch comes: capture at its end. Socket's lock */
+	struct paste_skbcache *cache; /* of the batch's NIC, NULL: no batch ends now */
 	bool leaving;             /* about to be unregistered: nothing is captured any more */
 	bool ended;               /* the end of stream was passed on */
 	bool reset;               /* and the connection's violent end */
@@ -51,8 +53,9 @@ bool paste_socket_is_registered(const struct sock *sk);
  * Under the socket's lock: what comes between these two is captured at once, at the end. The
  * socket may leave its port meanwhile; end without begin does nothing. Returns the port if there
  * is something for it, for the caller to wake; it is alive as long as the lock is held.
+ * cache: where sk_buffs go that are empty then.
  */
-void paste_socket_batch_begin(struct sock *sk);
+void paste_socket_batch_begin(struct sock *sk, struct paste_skbcache *cache);
 struct paste_port *paste_socket_batch_end(struct sock *sk);
 
 #endif

@@ -19,6 +19,7 @@
 #include "capture.h"
 #include "compat.h"
 #include "frame.h"
+#include "skbcache.h"
 #include "socket.h"
 #include "zerocopy.h"
 
@@ -73,13 +74,13 @@ static struct sock *find_registered(struct net_device *dev, const struct paste_f
 	return NULL;
 }
 
-static struct sk_buff *wrap(struct napi_struct *napi, const struct paste_frame *frame,
-			    struct paste_pool *pool, u32 index)
+static struct sk_buff *wrap(struct napi_struct *napi, struct paste_skbcache *cache,
+			    const struct paste_frame *frame, struct paste_pool *pool, u32 index)
 {
 	struct paste_ubuf *ubuf = &paste_bufpool(pool)->ubufs[index];
 	unsigned int in_page;
 	struct page *page = paste_buffer_page(pool, index, &in_page);
-	struct sk_buff *skb = napi_alloc_skb(napi, frame->payload);
+	struct sk_buff *skb = paste_skbcache_take(cache, napi);
 
 	if (!skb)
 		return NULL;
@@ -96,7 +97,7 @@ static struct sk_buff *wrap(struct napi_struct *napi, const struct paste_frame *
 	return skb;
 }
 
-struct sk_buff *paste_zerocopy_receive(struct napi_struct *napi, struct net_device *dev,
+struct sk_buff *paste_zerocopy_receive(struct napi_struct *napi, struct paste_skbcache *cache,
 				       struct paste_pool *pool, u32 index, unsigned int length,
 				       struct sock **owner)
 {
@@ -106,10 +107,10 @@ struct sk_buff *paste_zerocopy_receive(struct napi_struct *napi, struct net_devi
 
 	if (!paste_frame_parse(&frame, data, length))
 		return NULL;
-	*owner = find_registered(dev, &frame);
+	*owner = find_registered(napi->dev, &frame);
 	if (!*owner)
 		return NULL;
-	skb = wrap(napi, &frame, pool, index);
+	skb = wrap(napi, cache, &frame, pool, index);
 	if (skb)
 		WARN_ON_ONCE(!paste_pool_lend(pool, index)); /* it was posted: DEVICE */
 	else
@@ -134,5 +135,16 @@ bool paste_zerocopy_find(struct sk_buff *skb, const struct paste_pool *pool, u32
 		return false;
 	*index = ubuf->index;
 	*start = skb_frag_off(frag) - in_page;
+	return true;
+}
+
+bool paste_zerocopy_steal(struct sk_buff *skb, struct paste_pool *pool, u32 index)
+{
+	struct ubuf_info *info = &paste_bufpool(pool)->ubufs[index].info;
+
+	if (skb_shared(skb) || skb_cloned(skb) || refcount_read(&info->refcnt) != 1 ||
+	    !paste_pool_steal(pool, index))
+		return false;
+	skb_shinfo(skb)->flags &= ~SKBFL_ALL_ZEROCOPY;
 	return true;
 }

@@ -8,6 +8,7 @@
 #include <linux/skbuff.h>
 
 struct paste_pool;
+struct paste_skbcache;
 struct sock;
 
 /* The page of a buffer and where in it the buffer starts. */
@@ -20,7 +21,7 @@ struct page *paste_buffer_page(const struct paste_pool *pool, u32 index, unsigne
  * *owner: its socket, with a reference.
  * NULL: not for us, or no memory; the buffer is still the caller's, who copies the frame.
  */
-struct sk_buff *paste_zerocopy_receive(struct napi_struct *napi, struct net_device *dev,
+struct sk_buff *paste_zerocopy_receive(struct napi_struct *napi, struct paste_skbcache *cache,
 				       struct paste_pool *pool, u32 index, unsigned int length,
 				       struct sock **owner);
 
@@ -30,5 +31,10 @@ struct sk_buff *paste_zerocopy_receive(struct napi_struct *napi, struct net_devi
  */
 bool paste_zerocopy_find(struct sk_buff *skb, const struct paste_pool *pool, u32 *index,
 			 unsigned int *start);
+/*
+ * The buffer of such an skb becomes QUEUED, and is skb's no more. False, and nothing happened:
+ * others refer to it, or its payload was captured before.
+ */
+bool paste_zerocopy_steal(struct sk_buff *skb, struct paste_pool *pool, u32 index);
 
 #endif
