@@ -63,11 +63,13 @@ static int start_vrings(struct paste_os_nic *nic)
 		error = -EINVAL;
 	else
 		error = paste_nic_rx_init(&nic->rx, vqs[0]);
+	if (!error)
+		error = paste_vring_init(&nic->tx, vqs[1]);
 	if (error) {
+		paste_nic_rx_exit(nic);
 		nic->vdev->config->del_vqs(nic->vdev);
 		return error;
 	}
-	nic->tx = vqs[1];
 	nic->checks = virtio_has_feature(nic->vdev, VIRTIO_NET_F_GUEST_CSUM);
 	return 0;
 }
@@ -95,7 +97,9 @@ static void let_interrupts_arrive(void)
 static void stop_vrings(struct paste_os_nic *nic)
 {
 	virtio_reset_device(nic->vdev);
-	if (!nic->rx.vq)
+	/* Whoever sent in the meantime may have started it once more. */
+	hrtimer_cancel(&nic->watch);
+	if (!nic->rx.count)
 		return;
 	let_interrupts_arrive();
 	paste_nic_rx_exit(nic);
@@ -240,7 +244,7 @@ static void settle(struct paste_os_nic *nic)
 {
 	int tries;
 
-	if (!nic->rx.vq || !netif_running(nic->dev))
+	if (!nic->rx.count || !netif_running(nic->dev))
 		return;
 	for (tries = 0; tries < SETTLE_TRIES && !paste_nic_tx_idle(nic); tries++)
 		usleep_range(100, 400);

@@ -26,6 +26,7 @@
 #include "demux.h"
 #include "nic.h"
 #include "pool.h"
+#include "vring.h"
 
 /* A plain buffer is a page: a frame of this MTU, VLAN tag included, fits. Bytes. */
 #define PASTE_NIC_PLAIN_BUFFER PAGE_SIZE
@@ -44,8 +45,8 @@ struct paste_nic_identity {
 
 /* One RX chain: a header in kernel memory, then a pool buffer. */
 struct paste_nic_rx {
-	struct virtqueue *vq;
-	unsigned int count; /* chains that the vring holds */
+	struct paste_vring vring;
+	unsigned int count; /* chains that the vring holds; 0: there is none */
 	unsigned int posted;
 	u32 *buffers;       /* of each entry: its buffer. The address is the vring's token */
 	u32 *free;          /* stack of the count - posted entries that are not posted */
@@ -67,6 +68,7 @@ struct paste_os_nic {
 	struct napi_struct napi;
 	atomic_t parked;            /* NAPI is taken and waits for the port's next sync ... */
 	struct hrtimer patience;    /* ... but no longer than this */
+	struct hrtimer watch;       /* runs while an interrupt may get lost; see vring.c */
 	struct paste_demux demux;   /* of the poll that runs */
 	bool polled;                /* the port has synced since the timer ran out last */
 	spinlock_t raw_lock;        /* polling. Taken before the TX queue's lock */
@@ -74,7 +76,7 @@ struct paste_os_nic {
 	bool guest_csum;            /* the device offers GUEST_CSUM ... */
 	bool checks;                /* ... and it is negotiated: headers tell of checksums */
 	struct paste_nic_rx rx;
-	struct virtqueue *tx;       /* under the TX queue's lock */
+	struct paste_vring tx;      /* under the TX queue's lock */
 	struct task_struct *corker; /* whose frames wait for the end of its batch; only compared */
 	struct work_struct link_work;
 };
@@ -101,7 +103,7 @@ unsigned int paste_nic_max_mtu(const struct paste_os_nic *nic, const struct past
 /* nic_rx.c: the caller has NAPI disabled, except for receive */
 int paste_nic_rx_init(struct paste_nic_rx *rx, struct virtqueue *vq);
 void paste_nic_rx_exit(struct paste_os_nic *nic); /* after a reset: buffers go to their pool */
-void paste_nic_rx_fill(struct paste_os_nic *nic, gfp_t gfp);
+void paste_nic_rx_fill(struct paste_os_nic *nic);
 int paste_nic_receive(struct paste_os_nic *nic, int budget);
 
 /* nic_tx.c */
@@ -131,6 +133,7 @@ int paste_nic_poll(struct napi_struct *napi, int budget);
 void paste_nic_start(struct paste_os_nic *nic); /* post buffers, start NAPI */
 void paste_nic_stop(struct paste_os_nic *nic);
 void paste_nic_schedule(struct paste_os_nic *nic);
+void paste_nic_watch(struct paste_os_nic *nic); /* interrupts are all that we wait for */
 void paste_nic_interrupt(struct virtqueue *vq);
 
 #endif

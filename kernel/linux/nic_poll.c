@@ -13,12 +13,13 @@
 #include "port.h"
 
 #define PATIENCE_NS (1 * NSEC_PER_MSEC) /* how long the application may take to come */
+#define WATCH_NS    (10 * NSEC_PER_MSEC) /* how late a frame is whose interrupt got lost */
 #define SYNC_BUDGET 256                 /* frames in one rxsync */
 
 static void disable_callbacks(struct paste_os_nic *nic)
 {
-	virtqueue_disable_cb(nic->rx.vq);
-	virtqueue_disable_cb(nic->tx);
+	paste_vring_disable(&nic->rx.vring);
+	paste_vring_disable(&nic->tx);
 }
 
 void paste_nic_schedule(struct paste_os_nic *nic)
@@ -54,6 +55,19 @@ static enum hrtimer_restart patience_ends(struct hrtimer *timer)
 	return HRTIMER_NORESTART;
 }
 
+static enum hrtimer_restart watch_ends(struct hrtimer *timer)
+{
+	paste_nic_schedule(container_of(timer, struct paste_os_nic, watch));
+	return HRTIMER_NORESTART;
+}
+
+void paste_nic_watch(struct paste_os_nic *nic)
+{
+	if (unlikely(paste_vring_may_miss(&nic->rx.vring) || paste_vring_may_miss(&nic->tx)) &&
+	    !hrtimer_active(&nic->watch))
+		hrtimer_start(&nic->watch, ns_to_ktime(WATCH_NS), HRTIMER_MODE_REL);
+}
+
 /* Somebody has to look at the RX vring. */
 static void attend(struct paste_os_nic *nic)
 {
@@ -71,7 +85,7 @@ void paste_nic_interrupt(struct virtqueue *vq)
 {
 	struct paste_os_nic *nic = vq->vdev->priv;
 
-	if (vq == nic->tx)
+	if (vq == nic->tx.vq)
 		paste_nic_schedule(nic);
 	else
 		attend(nic);
@@ -80,16 +94,17 @@ void paste_nic_interrupt(struct virtqueue *vq)
 /* The end of a poll that left nothing. False: NAPI was started meanwhile. */
 static void finish_poll(struct paste_os_nic *nic, int done, bool more)
 {
-	unsigned int position = virtqueue_enable_cb_prepare(nic->rx.vq);
+	u16 position = paste_vring_enable(&nic->rx.vring);
 
 	if (!napi_complete_done(&nic->napi, done)) {
-		virtqueue_disable_cb(nic->rx.vq);
+		paste_vring_disable(&nic->rx.vring);
 		return;
 	}
 	if (more)
 		paste_nic_schedule(nic);
-	else if (virtqueue_poll(nic->rx.vq, position))
+	else if (paste_vring_has_more(&nic->rx.vring, position))
 		attend(nic);
+	paste_nic_watch(nic);
 }
 
 int paste_nic_poll(struct napi_struct *napi, int budget)
@@ -140,12 +155,14 @@ void paste_nic_poll_init(struct paste_os_nic *nic)
 {
 	hrtimer_init(&nic->patience, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
 	nic->patience.function = patience_ends;
+	hrtimer_init(&nic->watch, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
+	nic->watch.function = watch_ends;
 	atomic_set(&nic->parked, 0);
 }
 
 void paste_nic_start(struct paste_os_nic *nic)
 {
-	paste_nic_rx_fill(nic, GFP_KERNEL);
+	paste_nic_rx_fill(nic);
 	napi_enable(&nic->napi);
 	spin_lock_bh(&nic->raw_lock);
 	nic->polling = true;
@@ -170,6 +187,7 @@ void paste_nic_stop(struct paste_os_nic *nic)
 		hrtimer_cancel(&nic->patience);
 		/* A poll that has just given NAPI up still looks at the vrings. */
 		synchronize_net();
+		hrtimer_cancel(&nic->watch);
 	}
 	paste_skbcache_purge(&nic->demux.cache);
 }

@@ -8,7 +8,6 @@
  */
 #include <linux/etherdevice.h>
 #include <linux/nsproxy.h>
-#include <linux/scatterlist.h>
 #include <linux/sched.h>
 
 #include "nic_device.h"
@@ -68,19 +67,19 @@ drop:
 
 static int enqueue(struct paste_os_nic *nic, u32 index, u32 offset, u16 length)
 {
-	struct scatterlist sg[2];
 	unsigned int in_page;
 	struct page *page = paste_buffer_page(nic->pool, index, &in_page);
+	const struct paste_piece pieces[] = {
+		/* A frame without wishes has a header of zeros. */
+		{ ZERO_PAGE(0), 0, sizeof(struct virtio_net_hdr_mrg_rxbuf) },
+		{ page, in_page + offset, length },
+	};
 	int error;
 
 	if (length < ETH_HLEN || length > READ_ONCE(nic->dev->mtu) + VLAN_ETH_HLEN ||
 	    (u64)offset + length > nic->pool->buf_size)
 		return EINVAL;
-	sg_init_table(sg, 2);
-	/* A frame without wishes has a header of zeros. */
-	sg_set_page(&sg[0], ZERO_PAGE(0), sizeof(struct virtio_net_hdr_mrg_rxbuf), 0);
-	sg_set_page(&sg[1], page, length, in_page + offset);
-	error = virtqueue_add_outbuf(nic->tx, sg, 2, token_of(index), GFP_ATOMIC);
+	error = paste_vring_add(&nic->tx, pieces, 2, 0, token_of(index));
 	return error == -ENOSPC ? EAGAIN : -error;
 }
 
@@ -111,9 +110,10 @@ void paste_os_nic_send_end(struct paste_os_nic *nic)
 	if (nic->polling) {
 		queue = netdev_get_tx_queue(nic->dev, 0);
 		__netif_tx_lock(queue, smp_processor_id());
-		virtqueue_kick(nic->tx);
-		if (!virtqueue_enable_cb_delayed(nic->tx))
+		paste_vring_kick(&nic->tx);
+		if (!paste_vring_enable_delayed(&nic->tx))
 			paste_nic_schedule(nic);
+		paste_nic_watch(nic);
 		__netif_tx_unlock(queue);
 	}
 	spin_unlock_bh(&nic->raw_lock);

@@ -6,7 +6,6 @@
  * ever in memory that user space sees. What the device reports is believed only after a check.
  */
 #include <linux/etherdevice.h>
-#include <linux/scatterlist.h>
 #include <linux/slab.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
@@ -35,8 +34,7 @@ int paste_nic_rx_init(struct paste_nic_rx *rx, struct virtqueue *vq)
 	for (i = 0; i < count; i++)
 		rx->free[i] = i;
 	rx->count = count;
-	rx->vq = vq;
-	return 0;
+	return paste_vring_init(&rx->vring, vq);
 }
 
 void paste_nic_rx_exit(struct paste_os_nic *nic)
@@ -44,35 +42,37 @@ void paste_nic_rx_exit(struct paste_os_nic *nic)
 	struct paste_nic_rx *rx = &nic->rx;
 	u32 *entry;
 
-	if (!rx->vq)
+	if (!rx->count)
 		return;
-	while ((entry = virtqueue_detach_unused_buf(rx->vq)))
+	while (rx->vring.vq && (entry = paste_vring_detach(&rx->vring)))
 		paste_pool_release(nic->pool, *entry, PASTE_DEVICE);
+	paste_vring_exit(&rx->vring);
 	kfree(rx->headers);
 	kfree(rx->free);
 	kfree(rx->buffers);
 	memset(rx, 0, sizeof(*rx));
 }
 
-static int post(struct paste_os_nic *nic, u32 entry, u32 buffer, gfp_t gfp)
+static int post(struct paste_os_nic *nic, u32 entry, u32 buffer)
 {
 	struct paste_nic_rx *rx = &nic->rx;
-	struct scatterlist sg[2];
 	unsigned int in_page;
 	struct page *page = paste_buffer_page(nic->pool, buffer, &in_page);
+	const struct paste_piece pieces[] = {
+		{ virt_to_page(&rx->headers[entry]), offset_in_page(&rx->headers[entry]),
+		  HEADER_SIZE },
+		{ page, in_page + nic->pool->frame_offset, paste_nic_room(nic->pool) },
+	};
 	int error;
 
-	sg_init_table(sg, 2);
-	sg_set_buf(&sg[0], &rx->headers[entry], HEADER_SIZE);
-	sg_set_page(&sg[1], page, paste_nic_room(nic->pool), in_page + nic->pool->frame_offset);
 	rx->buffers[entry] = buffer;
-	error = virtqueue_add_inbuf(rx->vq, sg, 2, &rx->buffers[entry], gfp);
+	error = paste_vring_add(&rx->vring, pieces, 0, 2, &rx->buffers[entry]);
 	if (!error)
 		rx->posted++;
 	return error;
 }
 
-void paste_nic_rx_fill(struct paste_os_nic *nic, gfp_t gfp)
+void paste_nic_rx_fill(struct paste_os_nic *nic)
 {
 	struct paste_nic_rx *rx = &nic->rx;
 	u32 buffer;
@@ -83,14 +83,14 @@ void paste_nic_rx_fill(struct paste_os_nic *nic, gfp_t gfp)
 		buffer = paste_pool_take(nic->pool, PASTE_DEVICE);
 		if (!buffer)
 			break;
-		if (post(nic, rx->free[rx->count - rx->posted - 1], buffer, gfp)) {
+		if (post(nic, rx->free[rx->count - rx->posted - 1], buffer)) {
 			paste_pool_release(nic->pool, buffer, PASTE_DEVICE);
 			break;
 		}
 	}
 	if (rx->posted == rx->count)
 		WRITE_ONCE(rx->starved, false);
-	virtqueue_kick(rx->vq);
+	paste_vring_kick(&rx->vring);
 }
 
 static void retire(struct paste_nic_rx *rx, u32 entry)
@@ -208,7 +208,7 @@ static void receive_entry(struct paste_os_nic *nic, u32 entry, unsigned int writ
 		kept = to_stack(nic, &header, buffer, length, batch);
 	}
 	/* Cannot fail for lack of descriptors: the chain was just retired. */
-	if (!kept && post(nic, entry, buffer, GFP_ATOMIC))
+	if (!kept && post(nic, entry, buffer))
 		paste_pool_release(nic->pool, buffer, PASTE_DEVICE);
 }
 
@@ -220,7 +220,7 @@ int paste_nic_receive(struct paste_os_nic *nic, int budget)
 	int done = 0;
 	u32 *entry;
 
-	while (done < budget && (entry = virtqueue_get_buf(rx->vq, &written))) {
+	while (done < budget && (entry = paste_vring_get(&rx->vring, &written))) {
 		receive_entry(nic, entry - rx->buffers, written, &batch);
 		done++;
 	}
@@ -230,6 +230,6 @@ int paste_nic_receive(struct paste_os_nic *nic, int budget)
 	paste_demux_flush(&nic->demux);
 	netif_receive_skb_list(&batch);
 	if (done || READ_ONCE(rx->starved))
-		paste_nic_rx_fill(nic, GFP_ATOMIC);
+		paste_nic_rx_fill(nic);
 	return done;
 }

@@ -6,7 +6,7 @@
  * The virtio header lies in the sk_buff's control block, the data is sent from where it is.
  */
 #include <linux/etherdevice.h>
-#include <linux/scatterlist.h>
+#include <linux/mm.h>
 #include <linux/virtio_net.h>
 
 #include "nic_device.h"
@@ -33,7 +33,7 @@ void paste_nic_tx_free_sent(struct paste_os_nic *nic, int budget)
 	bool raw = false;
 	void *token;
 
-	while ((token = virtqueue_get_buf(nic->tx, &length)))
+	while ((token = paste_vring_get(&nic->tx, &length)))
 		raw |= finish(nic, token, budget);
 	if (raw)
 		paste_os_port_wake(nic->raw);
@@ -43,7 +43,7 @@ static void wake_if_room(struct paste_os_nic *nic)
 {
 	struct netdev_queue *queue = netdev_get_tx_queue(nic->dev, 0);
 
-	if (netif_tx_queue_stopped(queue) && nic->tx->num_free >= WORST_CASE)
+	if (netif_tx_queue_stopped(queue) && paste_vring_room(&nic->tx) >= WORST_CASE)
 		netif_tx_wake_queue(queue);
 }
 
@@ -57,10 +57,10 @@ bool paste_nic_tx_poll(struct paste_os_nic *nic, int budget)
 		__netif_tx_lock(queue, smp_processor_id());
 	else if (!__netif_tx_trylock(queue))
 		return true;
-	virtqueue_disable_cb(nic->tx);
+	paste_vring_disable(&nic->tx);
 	paste_nic_tx_free_sent(nic, budget);
 	wake_if_room(nic);
-	more = !virtqueue_enable_cb_delayed(nic->tx);
+	more = !paste_vring_enable_delayed(&nic->tx);
 	__netif_tx_unlock(queue);
 	return more;
 }
@@ -71,7 +71,7 @@ bool paste_nic_tx_idle(struct paste_os_nic *nic)
 
 	netif_tx_lock_bh(nic->dev);
 	paste_nic_tx_free_sent(nic, 0);
-	idle = nic->tx->num_free == virtqueue_get_vring_size(nic->tx);
+	idle = paste_vring_room(&nic->tx) == nic->tx.num;
 	netif_tx_unlock_bh(nic->dev);
 	return idle;
 }
@@ -80,30 +80,39 @@ void paste_nic_tx_exit(struct paste_os_nic *nic)
 {
 	void *token;
 
-	if (!nic->tx)
+	if (!nic->tx.vq)
 		return;
-	while ((token = virtqueue_detach_unused_buf(nic->tx)))
+	while ((token = paste_vring_detach(&nic->tx)))
 		finish(nic, token, 0);
-	nic->tx = NULL;
+	paste_vring_exit(&nic->tx);
+}
+
+static struct paste_piece piece_of(const void *data, unsigned int length)
+{
+	return (struct paste_piece){ virt_to_page(data), offset_in_page(data), length };
 }
 
 static int enqueue(struct paste_os_nic *nic, struct sk_buff *skb)
 {
 	struct virtio_net_hdr_mrg_rxbuf *header = (void *)skb->cb;
-	struct scatterlist sg[WORST_CASE];
-	int count, error;
+	struct paste_piece pieces[WORST_CASE];
+	int i, count = 0, error;
 
 	BUILD_BUG_ON(sizeof(*header) > sizeof(skb->cb));
+	BUILD_BUG_ON(WORST_CASE > PASTE_CHAIN_MAX);
 	error = virtio_net_hdr_from_skb(skb, &header->hdr, true, false, 0);
 	if (error)
 		return error;
 	header->num_buffers = 0;
-	sg_init_table(sg, WORST_CASE);
-	sg_set_buf(sg, header, sizeof(*header));
-	count = skb_to_sgvec(skb, sg + 1, 0, skb->len);
-	if (count < 0)
-		return count;
-	return virtqueue_add_outbuf(nic->tx, sg, count + 1, skb, GFP_ATOMIC);
+	pieces[count++] = piece_of(header, sizeof(*header));
+	pieces[count++] = piece_of(skb->data, skb_headlen(skb));
+	for (i = 0; i < skb_shinfo(skb)->nr_frags; i++) {
+		const skb_frag_t *frag = &skb_shinfo(skb)->frags[i];
+
+		pieces[count++] = (struct paste_piece){ skb_frag_page(frag), skb_frag_off(frag),
+							skb_frag_size(frag) };
+	}
+	return paste_vring_add(&nic->tx, pieces, count, 0, skb);
 }
 
 /* Frames of a softirq that came in between are not the corker's. */
@@ -129,7 +138,7 @@ void paste_os_nic_uncork(struct paste_os_nic *nic)
 	if (nic->polling) {
 		queue = netdev_get_tx_queue(nic->dev, 0);
 		__netif_tx_lock(queue, smp_processor_id());
-		virtqueue_kick(nic->tx);
+		paste_vring_kick(&nic->tx);
 		__netif_tx_unlock(queue);
 	}
 	spin_unlock_bh(&nic->raw_lock);
@@ -143,7 +152,7 @@ netdev_tx_t paste_nic_transmit(struct sk_buff *skb, struct net_device *dev)
 
 	if (nic->raw)
 		return paste_nic_raw_transmit(nic, skb);
-	virtqueue_disable_cb(nic->tx);
+	paste_vring_disable(&nic->tx);
 	paste_nic_tx_free_sent(nic, 0);
 	skb_tx_timestamp(skb);
 	if (enqueue(nic, skb)) {
@@ -152,16 +161,17 @@ netdev_tx_t paste_nic_transmit(struct sk_buff *skb, struct net_device *dev)
 	} else {
 		dev_sw_netstats_tx_add(dev, 1, length);
 	}
-	if (nic->tx->num_free < WORST_CASE)
+	if (paste_vring_room(&nic->tx) < WORST_CASE)
 		netif_tx_stop_queue(queue);
 	if ((!netdev_xmit_more() && !is_corked(nic)) || netif_xmit_stopped(queue))
-		virtqueue_kick(nic->tx);
+		paste_vring_kick(&nic->tx);
 	/* False: much was sent meanwhile, and no interrupt will say so. */
-	if (!virtqueue_enable_cb_delayed(nic->tx)) {
+	if (!paste_vring_enable_delayed(&nic->tx)) {
 		paste_nic_tx_free_sent(nic, 0);
 		wake_if_room(nic);
-		if (!virtqueue_enable_cb_delayed(nic->tx))
+		if (!paste_vring_enable_delayed(&nic->tx))
 			paste_nic_schedule(nic);
 	}
+	paste_nic_watch(nic);
 	return NETDEV_TX_OK;
 }
