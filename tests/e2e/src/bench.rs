@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use vm::vnet::{FileOffset, Host, Observer, Tcp, Vnet};
+use vm::vnet::{Counters, FileOffset, Host, Observer, Tcp, Vnet};
 use vm::watch::Stats;
 use vm::{Command, Exit, ExitCode, Guest, PowerLost, Watch};
 
@@ -168,6 +168,11 @@ impl Bench {
     /// The host's end of the network.
     pub fn host(&self) -> Host {
         self.vnet.host()
+    }
+
+    /// What the network has done so far.
+    pub fn counters(&self) -> Counters {
+        self.vnet.counters()
     }
 
     /// The log of all frames.

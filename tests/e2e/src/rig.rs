@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use vm::accel::Accel;
 use vm::nvdimm::Mode;
-use vm::vnet::{Config, HostAddress, Vnet};
+use vm::vnet::{Config, Fault, HostAddress, Vnet};
 use vm::{Mac, Mib, Nic, Nvdimm, Spec, Watch};
 
 use crate::bench::{Bench, HOST_ADDRESS, PREFIX_LEN};
@@ -34,6 +34,7 @@ pub struct Needs {
     nvdimm: Option<(Mib, Mode)>,
     more_cpus: u32,
     counted: bool,
+    fault: Option<Fault>,
 }
 
 impl Needs {
@@ -53,6 +54,12 @@ impl Needs {
     #[must_use]
     pub fn counted(self) -> Self {
         Self { counted: true, ..self }
+    }
+
+    /// A cable with this fault.
+    #[must_use]
+    pub fn faulty(self, fault: Fault) -> Self {
+        Self { fault: Some(fault), ..self }
     }
 
     /// More than one CPU.
@@ -160,7 +167,8 @@ impl Rig {
         let mac = Mac::local(1).bytes();
         let host = HostAddress { ip: HOST_ADDRESS, prefix_len: PREFIX_LEN, mac };
         let ack_delay = needs.counted.then_some(ACK_DELAY);
-        let config = Config { ack_delay, ..Config::new(self.socket(), host) };
+        let fault = needs.fault;
+        let config = Config { ack_delay, fault, ..Config::new(self.socket(), host) };
         Vnet::start(config).context("start the network")
     }
 

@@ -14,6 +14,8 @@ pub(crate) struct Tally {
     pub(crate) no_link: AtomicU64,
     pub(crate) sessions: AtomicU64,
     pub(crate) wakeups: AtomicU64,
+    pub(crate) lost: AtomicU64,
+    pub(crate) late: AtomicU64,
 }
 
 /// Counts one more.
@@ -42,6 +44,10 @@ pub struct Counters {
     pub sessions: u64,
     /// Times the event loop woke up.
     pub wakeups: u64,
+    /// Segments that the cable lost because it was asked to.
+    pub lost: u64,
+    /// Segments that it let others overtake.
+    pub late: u64,
 }
 
 impl Tally {
@@ -57,6 +63,8 @@ impl Tally {
             no_link: read(&self.no_link),
             sessions: read(&self.sessions),
             wakeups: read(&self.wakeups),
+            lost: read(&self.lost),
+            late: read(&self.late),
         }
     }
 }

@@ -48,11 +48,13 @@ pub use host::{Host, Listener, Tcp};
 pub use memory::{FileId, FileOffset, GuestAddress, Region};
 pub use observe::{Direction, Filter, Frame, Observer, Range, hash};
 pub use packet::Flow;
+pub use port::fault::Fault;
 
 use counters::Tally;
 use event_loop::{EventLoop, Link, Parts, SharedLink};
 use mailbox::Mailbox;
 use port::host_port::HostPort;
+use port::wire::Wire;
 use sync::{lock, wait};
 
 /// The host's address on the network.
@@ -78,12 +80,20 @@ pub struct Config {
     /// How long the host's TCP may hold back an acknowledgement for data to ride on. `None`:
     /// everything is acknowledged at once (once per batch).
     pub ack_delay: Option<Duration>,
+    /// What is wrong with the cable; `None`: nothing.
+    pub fault: Option<Fault>,
 }
 
 impl Config {
     /// A network on `socket` whose observer keeps a million frames.
     pub fn new(socket: impl Into<PathBuf>, host: HostAddress) -> Self {
-        Self { socket: socket.into(), host, observed_frames: 1_000_000, ack_delay: None }
+        Self {
+            socket: socket.into(),
+            host,
+            observed_frames: 1_000_000,
+            ack_delay: None,
+            fault: None,
+        }
     }
 }
 
@@ -116,7 +126,7 @@ impl Vnet {
         let event_loop = EventLoop::new(Parts {
             listener,
             mailbox: Arc::clone(&mailbox),
-            host: HostPort::new(&config.host, config.ack_delay),
+            host: HostPort::new(&config.host, config.ack_delay, Wire::new(config.fault, &tally)),
             observer: observer.clone(),
             tally: Arc::clone(&tally),
             link: Arc::clone(&link),

@@ -8,6 +8,7 @@ mod example;
 mod inner;
 mod kmod;
 mod life;
+mod lossy;
 mod nic;
 mod performance;
 mod persistence;
@@ -43,6 +44,7 @@ pub const CASES: &[Case] = &[
     Case::new("life::kill_app", life::kill_app),
     Case::new("example::http", example::http).emulated(),
     Case::new("buffers::conserved", buffers::conserved),
+    Case::new("buffers::lossy", lossy::lossy),
     Case::new("persistence::log", persistence::log)
         .emulated()
         .within(Duration::from_mins(10))

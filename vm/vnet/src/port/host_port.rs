@@ -55,8 +55,7 @@ impl std::fmt::Debug for HostPort {
 }
 
 impl HostPort {
-    pub(crate) fn new(address: &HostAddress, ack_delay: Option<Duration>) -> Self {
-        let mut wire = Wire::default();
+    pub(crate) fn new(address: &HostAddress, ack_delay: Option<Duration>, mut wire: Wire) -> Self {
         let mut config = StackConfig::new(EthernetAddress(address.mac).into());
         config.random_seed = RandomState::new().build_hasher().finish();
         let seed = config.random_seed;

@@ -1,7 +1,8 @@
 //! Ports: what frames come from and go to.
 
+pub(crate) mod fault;
 pub(crate) mod host_port;
 mod ping;
 mod tcp_end;
 pub(crate) mod vhost_port;
-mod wire;
+pub(crate) mod wire;

@@ -4,10 +4,13 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{SocketAddr, SocketAddrV4};
+use std::sync::Arc;
 
 use smoltcp::phy::{self, DeviceCapabilities, Medium};
 use smoltcp::time::Instant;
 
+use super::fault::{Fault, Way};
+use crate::counters::Tally;
 use crate::packet::{ETHERNET_LEN, Packet};
 
 /// Largest IP packet, in bytes.
@@ -57,6 +60,8 @@ impl Track {
 /// The two queues.
 #[derive(Debug, Default)]
 pub(crate) struct Wire {
+    inward: Way,
+    outward: Way,
     inbox: VecDeque<Vec<u8>>,
     pub(crate) outbox: VecDeque<Vec<u8>>,
     /// Buffers of finished frames, to be used again.
@@ -65,6 +70,12 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
+    /// A cable with this fault in both directions.
+    pub(crate) fn new(fault: Option<Fault>, tally: &Arc<Tally>) -> Self {
+        let way = |direction| Way::new(fault, direction, Arc::clone(tally));
+        Self { inward: way(0), outward: way(1), ..Self::default() }
+    }
+
     /// A buffer for the next frame.
     pub(crate) fn buffer(&mut self) -> Vec<u8> {
         self.spare.pop().unwrap_or_default()
@@ -89,8 +100,10 @@ impl Wire {
 
     /// Takes a frame that the guest sent.
     pub(crate) fn put(&mut self, frame: Vec<u8>) {
-        self.note_received(&Packet::parse(&frame));
-        self.inbox.push_back(frame);
+        for frame in self.inward.pass(frame) {
+            self.note_received(&Packet::parse(&frame));
+            self.inbox.push_back(frame);
+        }
     }
 
     /// How far a connection has sent.
@@ -203,7 +216,7 @@ impl phy::TxToken for Outgoing<'_> {
         frame.resize(len, 0);
         let result = f(&mut frame);
         self.0.note_sent(&frame);
-        self.0.outbox.push_back(frame);
+        self.0.outbox.extend(self.0.outward.pass(frame));
         result
     }
 }
