@@ -43,6 +43,10 @@ void paste_socket_leave_port(struct paste_socket *socket);
 /* TCP gets copies of what it may still send from the lender's buffers; that is none any more. */
 void paste_socket_return_loans(struct paste_socket *socket);
 
+/* The record of a TCP socket that has none, with our ULP in place; NULL and why (an errno). Under
+ * the control lock. */
+struct paste_socket *paste_socket_attach(struct socket *sock, int *error);
+
 int paste_socket_init(void);
 void paste_socket_exit(void);
 
