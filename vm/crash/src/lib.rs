@@ -7,20 +7,35 @@
 //! - [`trace`]: what was seen of a run, as a file.
 //! - [`state`]: what is in flight at one moment, line by line, each with its possible values.
 //! - [`model`]: two models that answer with such a state, from every store or from flushes alone.
+//! - [`explore`](mod@explore): which states are looked at; [`checker`]: who judges them.
+//! - [`moment`], [`minimise`](mod@minimise), [`report`]: one failure, made small and explained.
 
 #![forbid(unsafe_code)]
 
+pub mod checker;
 pub mod event;
+pub mod explore;
 pub mod line;
 pub mod marker;
+pub mod minimise;
 pub mod model;
+pub mod moment;
+pub mod report;
 pub mod rules;
 pub mod state;
 pub mod trace;
 
+pub use checker::{Checker, Fault, Verdict, View};
 pub use event::{Context, Dma, Event, Fence, FenceKind, Flush, FlushKind, Pc, Store, Vcpu};
+pub use explore::choices::Bounds;
+pub use explore::flight::Choice;
+pub use explore::point::{Point, Points, Shard};
+pub use explore::{Explored, Failure, Plan, explore, explore_state};
 pub use line::{LINE, Line, LineBytes, Offset, Range, WORD};
 pub use marker::{Marker, Op};
 pub use model::diff::DiffModel;
+pub use model::stores::TraceModel;
+pub use moment::Moment;
+pub use report::{Class, Report};
 pub use rules::{DeviceWrites, Domain, Fences, Rules};
 pub use state::{CrashState, InFlight};

@@ -124,6 +124,7 @@ impl DiffModel {
         };
         self.work.redundant_flushes += u64::from(self.is_redundant(flush, &pending));
         if flush.kind == FlushKind::Clflush {
+            self.commit_stores(flush);
             self.commit(&pending);
         } else if flush.live != self.persisted[flush.line.span()] {
             self.add(flush.vcpu, pending);
@@ -281,6 +282,17 @@ impl DiffModel {
                 }
             }
             others.retain(|one| one.words != 0);
+        }
+    }
+
+    /// Makes durable what this CPU stored to the line past the caches (M8).
+    fn commit_stores(&mut self, flush: &Flush) {
+        let Some(mine) = self.pending.get_mut(&flush.vcpu) else { return };
+        let is_here = |one: &Pending| one.line == flush.line;
+        let (here, open) = std::mem::take(mine).into_iter().partition::<Vec<_>, _>(is_here);
+        *mine = open;
+        for one in here.iter().filter(|one| one.nontemporal) {
+            self.commit(one);
         }
     }
 

@@ -1,0 +1,131 @@
+//! Protocols: correct ones raise no alarm, wrong ones are found with their class.
+
+mod common;
+
+use common::log::{self, Protocol};
+use crash::report::{Class, NoSymbols, Report, explain, redundant};
+use crash::{Bounds, Explored, Plan, Rules, Shard, explore};
+
+const CORRECT: [Protocol; 3] = [Protocol::Clwb, Protocol::Movnt, Protocol::Clflush];
+
+fn explored(protocol: Protocol, records: u64, plan: &Plan) -> Explored {
+    let program = log::program(protocol, records);
+    explore(vec![0; log::BYTES], &program.events, plan, &mut log::check)
+}
+
+/// No alarm over at least that many states; how many there were.
+fn without_alarm(protocol: Protocol, records: u64, at_least: u64) -> u64 {
+    let bounds = Bounds { exhaustive: 4096, ..Bounds::default() };
+    let found = explored(protocol, records, &Plan { bounds, ..Plan::default() });
+    assert!(found.is_good(), "{protocol:?}: {:?}", found.failures.first());
+    assert!(found.states >= at_least, "{protocol:?}: {} states", found.states);
+    found.states
+}
+
+#[test]
+fn correct_protocols_raise_no_alarm() {
+    for protocol in CORRECT {
+        without_alarm(protocol, 40, 2000);
+    }
+}
+
+#[test]
+#[ignore = "takes seconds in release, minutes otherwise: cargo test --release -- --ignored"]
+fn correct_protocols_raise_no_alarm_in_a_million_states() {
+    for (protocol, records) in CORRECT.into_iter().zip([13_000, 400, 13_000]) {
+        let start = std::time::Instant::now();
+        let states = without_alarm(protocol, records, 1_000_000);
+        let rate = u128::from(states) * 1000 / start.elapsed().as_millis().max(1);
+        println!("{protocol:?}: {states} states, {rate} a second");
+    }
+}
+
+fn first_report(protocol: Protocol) -> Report {
+    let program = log::program(protocol, 8);
+    let image = vec![0; log::BYTES];
+    let plan = Plan::default();
+    let found = explore(image.clone(), &program.events, &plan, &mut log::check);
+    assert!(found.failing > 0, "{protocol:?} is not found");
+    let failure = &found.failures[0];
+    let explain = explain(image, &program.events, plan.rules, failure, &mut log::check, &NoSymbols);
+    explain.expect("the checker answers").expect("a failure stays one")
+}
+
+#[test]
+fn wrong_protocols_are_found_with_their_class() {
+    let expected = [
+        (Protocol::NoFlush, Class::NeverFlushed),
+        (Protocol::HalfFlush, Class::NeverFlushed),
+        (Protocol::FlushBeforeStore, Class::NeverFlushed),
+        (Protocol::OneFence, Class::FlushedNotFenced),
+        (Protocol::NtWithoutFence, Class::NontemporalNotFenced),
+    ];
+    for (protocol, class) in expected {
+        let report = first_report(protocol);
+        assert_eq!(report.class, class, "{protocol:?}: {report:#?}");
+        assert_eq!(report.lost.len(), 1, "{protocol:?}: {report:#?}");
+        let pc = report.lost[0].writer.as_ref().unwrap().pc.unwrap().0;
+        assert!((log::FILL..log::FLUSH).contains(&pc), "{protocol:?}: {report:#?}");
+    }
+}
+
+#[test]
+fn a_report_survives_json() {
+    let report = first_report(Protocol::OneFence);
+    let text = serde_json::to_string(&report).unwrap();
+    assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
+    assert!(text.contains("\"class\":\"flushed_not_fenced\""), "{text}");
+}
+
+#[test]
+fn work_for_nothing_is_counted_by_instruction() {
+    let program = log::program(Protocol::FlushBeforeStore, 8);
+    let image = vec![0; log::BYTES];
+    let found = redundant(image, &program.events, Rules::default(), &NoSymbols);
+    assert_eq!((found.flushes, found.fences), (24, 16));
+    assert_eq!(found.redundant_flushes[0].0.pc.unwrap().0, log::FLUSH);
+    assert_eq!(found.redundant_flushes[0].1, 8, "the slots that are used for the first time");
+    let program = log::program(Protocol::Clwb, 8);
+    let found = redundant(vec![0; log::BYTES], &program.events, Rules::default(), &NoSymbols);
+    assert_eq!((found.redundant_flushes.len(), found.idle_fences.len()), (0, 0));
+}
+
+#[test]
+fn shards_together_find_what_one_run_finds() {
+    let whole = explored(Protocol::OneFence, 6, &Plan::default());
+    let mut merged = Explored::default();
+    for index in 0..5 {
+        let shard = Shard::new(index, 5).unwrap();
+        let plan = Plan { shard, ..Plan::default() };
+        let part = explored(Protocol::OneFence, 6, &plan);
+        assert_eq!(part, explored(Protocol::OneFence, 6, &plan), "the same again");
+        merged.merge(part);
+    }
+    assert_eq!(merged.points, whole.points);
+    assert!(merged.states >= whole.states);
+    assert!(merged.failing >= whole.failing && whole.failing > 0);
+    let points = |found: &Explored| -> Vec<_> { found.failures.iter().map(|f| f.point).collect() };
+    assert!(points(&whole).iter().all(|point| points(&merged).contains(point)));
+}
+
+#[test]
+fn another_seed_is_another_choice() {
+    let bounds = Bounds { exhaustive: 4, ..Bounds::default() };
+    let of = |seed| explored(Protocol::NoFlush, 6, &Plan { seed, bounds, ..Plan::default() });
+    assert_eq!(of(1), of(1));
+    assert_ne!(of(1), of(2));
+}
+
+#[test]
+fn a_checker_that_fails_is_no_pass() {
+    let program = log::program(Protocol::Clwb, 2);
+    let mut calls = 0;
+    let mut broken = |view: &crash::View<'_>| {
+        calls += 1;
+        if calls > 5 { Err(crash::Fault("no more".into())) } else { log::check(view) }
+    };
+    let image = vec![0; log::BYTES];
+    let found = explore(image, &program.events, &Plan::default(), &mut broken);
+    assert!(!found.is_good());
+    assert_eq!((found.fault.as_deref(), found.states), (Some("no more"), 6));
+}

@@ -1,0 +1,191 @@
+//! Specification, tests: both models against it, on seeded random programs.
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use common::spec::possible;
+use common::{KERNEL, PROGRAM, Program, Random};
+use crash::model::stores::steps;
+use crash::{
+    DeviceWrites, DiffModel, Domain, Event, FenceKind, Fences, FlushKind, Line, LineBytes, Rules,
+    TraceModel, Vcpu,
+};
+
+const LINES: u64 = 2;
+const BYTES: usize = 128;
+
+fn rules(random: &mut Random) -> Rules {
+    let eadr = random.below(5) == 0;
+    Rules {
+        domain: if eadr { Domain::Eadr } else { Domain::Adr },
+        fences: if random.below(2) == 0 { Fences::Strict } else { Fences::Hw },
+        dma: if random.below(3) == 0 { DeviceWrites::Persist } else { DeviceWrites::Cache },
+    }
+}
+
+/// A short random program; every write has bytes of its own.
+fn program(random: &mut Random, len: u64, mixed: bool) -> Program {
+    let mut program = Program::new(BYTES);
+    for number in 0..len {
+        program.vcpu = if random.below(2) == 0 { Vcpu(0) } else { Vcpu(1) };
+        program.context = if random.below(4) == 0 { KERNEL } else { PROGRAM };
+        let fill = u8::try_from(number + 1).expect("a short program");
+        let line = random.below(LINES) * 64;
+        // Few words, so that writes meet; without `mixed` each word is written in one way only.
+        let word = random.below(3) * 8;
+        match random.below(11) {
+            0 | 1 => program.store(line + word, &[fill; 8]),
+            2 => program.store(line + word + random.below(5), &[fill; 3]),
+            3 if mixed => program.store(line + 56, &[fill; 16][..8]),
+            3 => program.store(line, &[fill; 16]),
+            4 | 5 if mixed => program.nontemporal(line + word, &[fill; 8]),
+            4 | 5 => program.nontemporal(line + 32 + word, &[fill; 8]),
+            6 => program.flush(FlushKind::Clwb, line),
+            7 => program.flush(FlushKind::Clflushopt, line),
+            8 if random.below(3) == 0 => program.flush(FlushKind::Clflush, line),
+            8 | 9 => program.fence(fence(random.below(12))),
+            _ if random.below(4) == 0 => program.hidden(line + word, &[fill; 8]),
+            _ => program.dma(random.below(10) * 8, &[fill; 24]),
+        }
+    }
+    program
+}
+
+fn fence(number: u64) -> FenceKind {
+    match number {
+        0 => FenceKind::Wbinvd,
+        1 | 2 => FenceKind::Locked,
+        3 => FenceKind::Mfence,
+        _ => FenceKind::Sfence,
+    }
+}
+
+fn traced(events: &[Event], rules: Rules) -> TraceModel {
+    let mut model = TraceModel::new(vec![0; BYTES], rules);
+    for (event, number) in events.iter().zip(1..) {
+        for step in steps(event) {
+            model.apply(number, step);
+        }
+    }
+    model
+}
+
+fn values(model: &TraceModel, line: Line) -> BTreeSet<LineBytes> {
+    let values = model.in_flight(line).map(|(line, _)| line.values);
+    values.unwrap_or_else(|| vec![line.of(model.durable())]).into_iter().collect()
+}
+
+/// Programs from short to long, so that what fails first is short.
+fn programs(count: u64, mixed: bool) -> impl Iterator<Item = (u64, Rules, Program)> {
+    (0..count).map(move |seed| {
+        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let rules = rules(&mut random);
+        (seed, rules, program(&mut random, 2 + seed * 9 / count, mixed))
+    })
+}
+
+#[test]
+fn the_trace_model_allows_what_the_specification_allows_and_nothing_else() {
+    let base = [0; BYTES];
+    for (seed, rules, program) in programs(60_000, true) {
+        let model = traced(&program.events, rules);
+        for line in (0..LINES).map(Line) {
+            let expected = possible(&base, &program.events, rules, line);
+            let found = values(&model, line);
+            assert!(found == expected, "seed {seed}, {line:?}, {rules:?}: {}", brief(&program));
+        }
+    }
+}
+
+/// A program in one line.
+fn brief(program: &Program) -> String {
+    let one = |event: &Event| match event {
+        Event::Store(store) => {
+            let how = if store.nontemporal { "nt" } else { "st" };
+            let bytes = store.bytes.as_slice();
+            let (vcpu, at) = (store.vcpu.0, store.offset.0);
+            format!("{vcpu}{how} {at}+{}={}", bytes.len(), bytes[0])
+        }
+        Event::Flush(flush) => format!("{}{:?} {}", flush.vcpu.0, flush.kind, flush.line.0),
+        Event::Fence(fence) => {
+            format!("{}{:?}:{}", fence.vcpu.0, fence.kind, fence.context.privilege)
+        }
+        Event::Dma(dma) => format!("dma {}+{}={}", dma.offset.0, dma.bytes.len(), dma.bytes[0]),
+        Event::Marker(_) => "marker".into(),
+    };
+    program.events.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+fn watched(program: &Program, rules: Rules) -> DiffModel {
+    let mut live = vec![0; BYTES];
+    let mut model = DiffModel::new(live.clone(), rules);
+    for event in &program.events {
+        match event {
+            Event::Store(store) => {
+                for (line, what) in crash::line::split(store.offset, store.bytes.as_slice()) {
+                    let bytes = &mut live[line.span()];
+                    what.apply(bytes.try_into().expect("a line"));
+                }
+                if store.nontemporal {
+                    model.nontemporal(store);
+                }
+            }
+            Event::Flush(flush) => {
+                live[flush.line.span()].copy_from_slice(&flush.live);
+                model.flush(flush);
+            }
+            Event::Fence(fence) => {
+                model.fence(fence);
+                if fence.kind == FenceKind::Wbinvd {
+                    model.write_back(live.as_slice());
+                }
+            }
+            Event::Dma(dma) => {
+                let start = usize::try_from(dma.offset.0).expect("a small offset");
+                live[start..start + dma.bytes.len()].copy_from_slice(&dma.bytes);
+                model.dma(dma, live.as_slice());
+            }
+            Event::Marker(_) => {}
+        }
+    }
+    model
+}
+
+#[test]
+fn the_diff_model_allows_nothing_more_and_misses_no_line() {
+    let base = [0; BYTES];
+    for (seed, rules, program) in programs(60_000, false) {
+        let rules = Rules { domain: Domain::Adr, dma: DeviceWrites::Cache, ..rules };
+        if is_beyond(&program.events) {
+            continue;
+        }
+        let in_flight = watched(&program, rules).in_flight(program.live.as_slice());
+        for line in (0..LINES).map(Line) {
+            let mut expected = possible(&base, &program.events, rules, line);
+            // What no event told of is dirty for the diff model only.
+            expected.insert(line.of(&program.live));
+            let found = in_flight.iter().find(|found| found.line == line);
+            let said = format!("seed {seed}, {line:?}, {rules:?}: {}", brief(&program));
+            match found {
+                None => assert_eq!(expected.len(), 1, "misses: {said}"),
+                Some(found) => {
+                    let more: Vec<_> =
+                        found.values.iter().filter(|value| !expected.contains(*value)).collect();
+                    assert!(more.is_empty(), "{more:?} {said}");
+                }
+            }
+        }
+    }
+}
+
+/// M15: other CPUs' non-temporal stores under `wbinvd`, and words that are written in both ways,
+/// which device writes do here.
+fn is_beyond(events: &[Event]) -> bool {
+    let has = |is: fn(&Event) -> bool| events.iter().any(is);
+    let past = has(|event| matches!(event, Event::Store(store) if store.nontemporal));
+    let device = has(|event| matches!(event, Event::Dma(_)));
+    let wbinvd =
+        has(|event| matches!(event, Event::Fence(fence) if fence.kind == FenceKind::Wbinvd));
+    past && (device || wbinvd)
+}
