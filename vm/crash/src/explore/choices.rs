@@ -87,7 +87,7 @@ pub(crate) fn each(
         [false, true].iter().all(|all| visit(&Choice { all: *all, except: Vec::new() }));
     if go_on {
         go_on = families(flight, news, &mut |choice| {
-            !(is_sampled && lot(seed, choice) % total >= bounds.most) || visit(choice)
+            (is_sampled && lot(seed, choice) % total >= bounds.most) || visit(choice)
         });
     }
     let mut random = Random(seed ^ 1);

@@ -127,6 +127,7 @@ impl DiffModel {
             self.commit_stores(flush);
             self.commit(&pending);
         } else if flush.live != self.persisted[flush.line.span()] {
+            self.take_stores(flush, others);
             self.add(flush.vcpu, pending);
         }
     }
@@ -294,6 +295,16 @@ impl DiffModel {
         for one in here.iter().filter(|one| one.nontemporal) {
             self.commit(one);
         }
+    }
+
+    /// Flushes what this CPU stored past the caches to words that another CPU stored to after it.
+    fn take_stores(&mut self, flush: &Flush, words: u8) {
+        let Some(mine) = self.pending.get_mut(&flush.vcpu).filter(|_| words != 0) else { return };
+        let is_here = |one: &&Pending| one.line == flush.line && one.words & words != 0;
+        let taken: Vec<_> = mine.iter().filter(is_here).filter(|one| one.nontemporal).collect();
+        let taken: Vec<_> =
+            taken.into_iter().map(|one| Pending { context: flush.context, ..*one }).collect();
+        mine.extend(taken);
     }
 
     fn add(&mut self, vcpu: Vcpu, pending: Pending) {

@@ -4,6 +4,7 @@
 
 pub mod litmus;
 pub mod log;
+pub mod random;
 pub mod spec;
 
 use crash::event::StoreBytes;
@@ -81,15 +82,5 @@ impl Program {
         let Self { vcpu, pc, .. } = *self;
         let (op, args, ranges) = (Op::Checkpoint, [id, 0, 0], Vec::new());
         self.events.push(Event::Marker(Marker { vcpu, pc, op, args, ranges }));
-    }
-}
-
-/// Random numbers by seed.
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888);
-        (self.0 >> 33) % end
     }
 }
