@@ -8,46 +8,13 @@ use std::net::SocketAddrV4;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use smoltcp::iface::SocketSet;
 use support::frames::needle;
 use support::nic::{Nic, echo};
-use support::ring::Layout;
-use support::{EVENT_IDX, GUEST_IP, Guest, HOST_IP, MRG_RXBUF, Net, SOON, VERSION_1};
-use vnet::{Direction, Error, Filter, Host, hash};
+use support::served::{ECHO, FEATURES, with_echo, with_guest, with_server};
+use support::{GUEST_IP, HOST_IP, MRG_RXBUF, Net, SOON};
+use vnet::{Direction, Error, Filter, hash};
 
-const FEATURES: u64 = VERSION_1 | EVENT_IDX;
 const LONG: Duration = Duration::from_mins(1);
-
-/// Runs a guest's network in a thread of its own while `test` works.
-fn with_guest<T>(
-    net: &Net,
-    features: u64,
-    prepare: impl FnOnce(&mut Nic) + Send,
-    mut serve: impl FnMut(&mut SocketSet<'static>) + Send,
-    test: impl FnOnce(Host) -> T,
-) -> T {
-    struct Stop<'a>(&'a AtomicBool);
-    impl Drop for Stop<'_> {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
-    let over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let mut nic = Nic::new(Guest::boot(&net.socket(), features, Layout::Split));
-        prepare(&mut nic);
-        let over = &over;
-        scope.spawn(move || {
-            nic.run(|sockets| {
-                serve(sockets);
-                over.load(Ordering::Relaxed)
-            });
-        });
-        let _stop = Stop(over);
-        net.vnet.wait_link(SOON).unwrap();
-        test(net.vnet.host())
-    })
-}
 
 fn server(port: u16) -> SocketAddrV4 {
     SocketAddrV4::new(GUEST_IP, port)
@@ -55,84 +22,64 @@ fn server(port: u16) -> SocketAddrV4 {
 
 #[test]
 fn the_guest_answers_pings() {
-    let net = Net::start();
-    let round_trip =
-        with_guest(&net, FEATURES, |_| (), |_| (), |host| host.ping(GUEST_IP, SOON)).unwrap();
+    let round_trip = with_echo(FEATURES, 0, |host| host.ping(GUEST_IP, SOON)).unwrap();
     assert!(round_trip < SOON);
 }
 
 #[test]
 fn megabytes_come_back_as_they_were_sent() {
     for features in [FEATURES, FEATURES | MRG_RXBUF] {
-        let net = Net::start();
-        with_guest(
-            &net,
-            features,
-            |nic| nic.listen(7, 1),
-            echo,
-            |host| {
-                let tcp = host.connect(server(7), SOON).unwrap();
-                let sent = needle(42, 4 << 20);
-                let mut got = vec![0; sent.len()];
-                std::thread::scope(|scope| {
-                    scope.spawn(|| {
-                        tcp.send_all(&sent, LONG).unwrap();
-                        tcp.shut_write();
-                    });
-                    tcp.recv_exact(&mut got, LONG).unwrap();
+        with_echo(features, 1, |host| {
+            let tcp = host.connect(server(ECHO), SOON).unwrap();
+            let sent = needle(42, 4 << 20);
+            let mut got = vec![0; sent.len()];
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    tcp.send_all(&sent, LONG).unwrap();
+                    tcp.shut_write();
                 });
-                assert!(got == sent);
-                assert_eq!(tcp.recv(&mut [0], SOON).unwrap(), 0, "the guest ended its stream");
-                assert!(matches!(tcp.send_all(b"x", SOON), Err(Error::Closed)));
-            },
-        );
+                tcp.recv_exact(&mut got, LONG).unwrap();
+            });
+            assert!(got == sent);
+            assert_eq!(tcp.recv(&mut [0], SOON).unwrap(), 0, "the guest ended its stream");
+            assert!(matches!(tcp.send_all(b"x", SOON), Err(Error::Closed)));
+        });
     }
 }
 
 #[test]
 fn sixty_four_connections_work_at_once() {
-    let net = Net::start();
-    with_guest(
-        &net,
-        FEATURES,
-        |nic| nic.listen(7, 64),
-        echo,
-        |host| {
-            let open = |index: u64| (index, host.connect(server(7), SOON).unwrap());
-            let all: Vec<_> = (0..64).map(open).collect();
-            std::thread::scope(|scope| {
-                for (index, tcp) in &all {
-                    scope.spawn(move || {
-                        for len in [64, 1000, 4096] {
-                            let message = needle(index * 10_000 + len, len.try_into().unwrap());
-                            tcp.send_all(&message, SOON).unwrap();
-                            let mut reply = vec![0; message.len()];
-                            tcp.recv_exact(&mut reply, Duration::from_secs(20)).unwrap();
-                            assert_eq!(reply, message);
-                        }
-                    });
-                }
-            });
-            let mut ports: Vec<_> = all.iter().map(|(_, tcp)| tcp.local().port()).collect();
-            ports.sort_unstable();
-            ports.dedup();
-            assert_eq!(ports.len(), 64);
-        },
-    );
+    with_echo(FEATURES, 64, |host| {
+        let open = |index: u64| (index, host.connect(server(ECHO), SOON).unwrap());
+        let all: Vec<_> = (0..64).map(open).collect();
+        std::thread::scope(|scope| {
+            for (index, tcp) in &all {
+                scope.spawn(move || {
+                    for len in [64, 1000, 4096] {
+                        let message = needle(index * 10_000 + len, len.try_into().unwrap());
+                        tcp.send_all(&message, SOON).unwrap();
+                        let mut reply = vec![0; message.len()];
+                        tcp.recv_exact(&mut reply, Duration::from_secs(20)).unwrap();
+                        assert_eq!(reply, message);
+                    }
+                });
+            }
+        });
+        let mut ports: Vec<_> = all.iter().map(|(_, tcp)| tcp.local().port()).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports.len(), 64);
+    });
 }
 
 #[test]
 fn each_message_is_a_segment_of_its_own() {
     let net = Net::start();
-    with_guest(
+    with_server(
         &net,
-        FEATURES,
-        |nic| nic.listen(9, 1),
-        |sockets| {
-            for (_, socket) in sockets.iter_mut() {
-                let smoltcp::socket::Socket::Tcp(socket) = socket else { continue };
-                let _ = socket.recv(|bytes| (bytes.len(), ()));
-            }
+        9,
+        |socket| {
+            let _ = socket.recv(|bytes| (bytes.len(), ()));
         },
         |host| {
             let tcp = host.connect(server(9), SOON).unwrap();
@@ -161,49 +108,37 @@ fn each_message_is_a_segment_of_its_own() {
 
 #[test]
 fn a_message_leaves_without_delay() {
-    let net = Net::start();
-    with_guest(
-        &net,
-        FEATURES,
-        |nic| nic.listen(7, 1),
-        echo,
-        |host| {
-            let tcp = host.connect(server(7), SOON).unwrap();
-            let start = Instant::now();
-            for _ in 0..100 {
-                tcp.send_all(b"ping", SOON).unwrap();
-                tcp.recv_exact(&mut [0; 4], SOON).unwrap();
-            }
-            // Generous for a loaded machine, yet a stall for a retransmission (1 s) shows.
-            let elapsed = start.elapsed();
-            assert!(elapsed < SOON, "100 round trips took {elapsed:?}");
-        },
-    );
+    with_echo(FEATURES, 1, |host| {
+        let tcp = host.connect(server(ECHO), SOON).unwrap();
+        let start = Instant::now();
+        for _ in 0..100 {
+            tcp.send_all(b"ping", SOON).unwrap();
+            tcp.recv_exact(&mut [0; 4], SOON).unwrap();
+        }
+        // Generous for a loaded machine, yet a stall for a retransmission (1 s) shows.
+        let elapsed = start.elapsed();
+        assert!(elapsed < SOON, "100 round trips took {elapsed:?}");
+    });
 }
 
 #[test]
 fn refused_reset_and_timed_out_are_told_apart() {
-    let net = Net::start();
-    with_guest(
-        &net,
-        FEATURES,
-        |nic| nic.listen(7, 1),
-        |sockets| {
-            for (_, socket) in sockets.iter_mut() {
-                let smoltcp::socket::Socket::Tcp(socket) = socket else { continue };
-                if socket.can_recv() {
-                    socket.abort();
-                }
+    with_server(
+        &Net::start(),
+        9,
+        |socket| {
+            if socket.can_recv() {
+                socket.abort();
             }
         },
         |host| {
             let closed = server(8);
             assert!(matches!(host.connect(closed, SOON), Err(Error::Refused(to)) if to == closed));
-            let nobody = SocketAddrV4::new([10, 0, 7, 99].into(), 7);
+            let nobody = SocketAddrV4::new([10, 0, 7, 99].into(), 9);
             let briefly = Duration::from_millis(30);
             assert!(matches!(host.connect(nobody, briefly), Err(Error::Timeout("connect"))));
             assert!(matches!(host.ping(*nobody.ip(), briefly), Err(Error::Timeout("ping"))));
-            let tcp = host.connect(server(7), SOON).unwrap();
+            let tcp = host.connect(server(9), SOON).unwrap();
             assert!(matches!(tcp.recv(&mut [0], briefly), Err(Error::Timeout("receive"))));
             tcp.send_all(b"go away", SOON).unwrap();
             assert!(matches!(tcp.recv(&mut [0], SOON), Err(Error::Reset)));
@@ -243,24 +178,19 @@ fn the_host_takes_connections_of_the_guest() {
 
 #[test]
 fn a_dropped_connection_delivers_what_was_sent_and_ends() {
-    let net = Net::start();
     let got = std::sync::Mutex::new(Vec::new());
     let ended = AtomicBool::new(false);
-    with_guest(
-        &net,
-        FEATURES,
-        |nic| nic.listen(9, 1),
-        |sockets| {
-            for (_, socket) in sockets.iter_mut() {
-                let smoltcp::socket::Socket::Tcp(socket) = socket else { continue };
-                let mut got = got.lock().unwrap();
-                let _ = socket.recv(|bytes| {
-                    got.extend_from_slice(bytes);
-                    (bytes.len(), ())
-                });
-                if socket.state() == smoltcp::socket::tcp::State::CloseWait {
-                    ended.store(socket.recv_queue() == 0, Ordering::Relaxed);
-                }
+    with_server(
+        &Net::start(),
+        9,
+        |socket| {
+            let mut got = got.lock().unwrap();
+            let _ = socket.recv(|bytes| {
+                got.extend_from_slice(bytes);
+                (bytes.len(), ())
+            });
+            if socket.state() == smoltcp::socket::tcp::State::CloseWait {
+                ended.store(socket.recv_queue() == 0, Ordering::Relaxed);
             }
         },
         |host| {

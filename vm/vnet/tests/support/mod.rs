@@ -13,6 +13,7 @@
 pub mod frames;
 pub mod nic;
 pub mod ring;
+pub mod served;
 
 use std::fs::File;
 use std::io::{Read, Write};
