@@ -1,26 +1,19 @@
 //! Session: a guest for a person: booted, with its address, its NVDIMM and the module loaded.
 
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use e2e::World;
+use e2e::{World, address};
 use vm::nvdimm::Mode;
-use vm::vnet::{Config, HostAddress, Vnet};
-use vm::{Command, Guest, Mac, Mib, Nic, Nvdimm, Spec};
+use vm::vnet::{Config, Vnet};
+use vm::{Command, Guest, Mib, Nic, Nvdimm, Spec};
 
 use crate::cli::HostArgs;
 use crate::cli::guest::GuestArgs;
 use crate::exit::Usage;
 use crate::report::progress::Progress;
 use crate::{forward, signals, transfer, world};
-
-/// This machine's address on the network between it and the guest.
-const HOST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
-/// The guest's address on it.
-const GUEST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
-const PREFIX_LEN: u8 = 24;
 
 /// Nobody looks at frames here; the observer needs no memory.
 const OBSERVED_FRAMES: usize = 1;
@@ -84,7 +77,7 @@ impl Session {
         this.equip(args, module.as_deref())?;
         for ports in &args.forward {
             let vnet = this.vnet.as_ref().context("a NIC for forwarded ports")?;
-            let port = forward::start(*ports, vnet.host(), GUEST)?;
+            let port = forward::start(*ports, vnet.host(), address::GUEST)?;
             if ports.host == 0 {
                 eprintln!("vmctl: 127.0.0.1:{port} leads to port {} of the guest", ports.guest);
             }
@@ -106,12 +99,10 @@ impl Session {
         let mut vnet = None;
         if !args.no_nic {
             let socket = sockets.path().join("nic");
-            let mac = Mac::local(1).bytes();
-            let address = HostAddress { ip: HOST, prefix_len: PREFIX_LEN, mac };
-            let config =
-                Config { observed_frames: OBSERVED_FRAMES, ..Config::new(&socket, address) };
+            let config = Config::new(&socket, address::host_end());
+            let config = Config { observed_frames: OBSERVED_FRAMES, ..config };
             vnet = Some(Vnet::start(config).context("start the network")?);
-            spec = spec.nic(Nic::VhostUser { socket, mac: Mac::local(2) });
+            spec = spec.nic(Nic::VhostUser { socket, mac: address::guest_mac() });
         }
         if let Some(nvdimm) = nvdimm(args, &dir)? {
             spec = spec.nvdimm(nvdimm);
@@ -124,11 +115,7 @@ impl Session {
     fn equip(&self, args: &GuestArgs, module: Option<&Path>) -> anyhow::Result<()> {
         let run = |command: Command| self.guest.run_ok(&command.timeout(PATIENCE)).map(drop);
         if self.vnet.is_some() {
-            run(Command::shell(format!(
-                "ip addr add {GUEST}/{PREFIX_LEN} dev eth0; ip link set eth0 up; \
-                 ip route add default via {HOST}"
-            )))
-            .context("give the guest its address")?;
+            run(Command::shell(address::script())).context("give the guest its address")?;
         }
         if let Some(module) = module {
             let bytes = std::fs::read(module).context("read the kernel module")?;
@@ -138,7 +125,7 @@ impl Session {
         }
         if let Some(vnet) = &self.vnet {
             vnet.wait_link(PATIENCE).context("wait for the guest's driver")?;
-            vnet.host().ping(GUEST, PATIENCE).context("ping the guest")?;
+            vnet.host().ping(address::GUEST, PATIENCE).context("ping the guest")?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Bench: a booted guest with what is plugged into it, and what a case does with it.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddrV4;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,16 +13,10 @@ use vm::vnet::{Counters, FileOffset, Host, Observer, Tcp, Vnet};
 use vm::watch::Stats;
 use vm::{Command, Exit, ExitCode, Guest, PowerLost, Watch};
 
+use crate::address;
 use crate::medium::Medium;
 use crate::outcome::TimedOut;
 use crate::part::Part;
-
-/// The host's address on the network between host and guest.
-pub(crate) const HOST_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
-/// The guest's address on it.
-pub(crate) const GUEST_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
-/// The length of the network's prefix in bits.
-pub(crate) const PREFIX_LEN: u8 = 24;
 
 /// The TCP port that the guest halves listen on.
 pub(crate) const PORT: u16 = 9000;
@@ -137,18 +131,14 @@ impl Bench {
 
     /// Gives the guest its address and waits until it answers.
     pub fn address(&self) -> anyhow::Result<()> {
-        let address = format!("{GUEST_ADDRESS}/{PREFIX_LEN}");
-        self.shell(&format!(
-            "ip addr add {address} dev eth0; ip link set eth0 up; \
-             ip route add default via {HOST_ADDRESS}"
-        ))?;
+        self.shell(&address::script())?;
         self.ping()
     }
 
     /// Waits until the guest answers a ping.
     pub fn ping(&self) -> anyhow::Result<()> {
         self.wait_link()?;
-        self.host().ping(GUEST_ADDRESS, PATIENCE).context("ping the guest").map(drop)
+        self.host().ping(address::GUEST, PATIENCE).context("ping the guest").map(drop)
     }
 
     /// Copies a file of the host into the guest, executable.
@@ -182,7 +172,7 @@ impl Bench {
 
     /// A TCP connection to the guest half.
     pub fn connect(&self) -> anyhow::Result<Tcp> {
-        let to = SocketAddrV4::new(GUEST_ADDRESS, PORT);
+        let to = SocketAddrV4::new(address::GUEST, PORT);
         self.host().connect(to, PATIENCE).with_context(|| format!("connect to {to}"))
     }
 

@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod address;
 mod bench;
 pub mod case;
 mod cases;

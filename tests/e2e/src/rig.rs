@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use vm::accel::Accel;
 use vm::nvdimm::Mode;
-use vm::vnet::{Config, Fault, HostAddress, Vnet};
-use vm::{Mac, Mib, Nic, Nvdimm, Spec, Watch};
+use vm::vnet::{Config, Fault, Vnet};
+use vm::{Mib, Nic, Nvdimm, Spec, Watch};
 
-use crate::bench::{Bench, HOST_ADDRESS, PREFIX_LEN};
+use crate::address;
+use crate::bench::Bench;
 use crate::case::Case;
 use crate::console::guest_dir;
 use crate::medium::Medium;
@@ -141,7 +142,7 @@ impl Rig {
         let accel = if self.case.emulated { Accel::Tcg } else { base.accel };
         let mut spec = Spec::new(self.case.guest, &base.image, &dir).accel(accel);
         spec = spec.qemu(&base.qemu.path).pvpanic().cpus(1 + needs.more_cpus);
-        spec = spec.nic(Nic::VhostUser { socket: self.socket(), mac: Mac::local(2) });
+        spec = spec.nic(Nic::VhostUser { socket: self.socket(), mac: address::guest_mac() });
         let watch = needs.counted.then(|| self.watch()).transpose()?;
         if let Some(watch) = &watch {
             spec = TUNED.iter().fold(spec.watch(watch.clone()), |spec, arg| spec.kernel_arg(*arg));
@@ -164,11 +165,9 @@ impl Rig {
     }
 
     fn network(&self, needs: Needs) -> anyhow::Result<Vnet> {
-        let mac = Mac::local(1).bytes();
-        let host = HostAddress { ip: HOST_ADDRESS, prefix_len: PREFIX_LEN, mac };
         let ack_delay = needs.counted.then_some(ACK_DELAY);
         let fault = needs.fault;
-        let config = Config { ack_delay, fault, ..Config::new(self.socket(), host) };
+        let config = Config { ack_delay, fault, ..Config::new(self.socket(), address::host_end()) };
         Vnet::start(config).context("start the network")
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, Args, value_parser};
+use e2e::address;
 
 use super::{HostArgs, seconds};
 use crate::forward::Ports;
@@ -68,8 +69,16 @@ pub(crate) struct GuestArgs {
         value_parser = value_parser!(u32).range(1..=64)
     )]
     pub(crate) cpus: u32,
-    /// Without a NIC (else eth0 with 10.77.0.2; this machine is 10.77.0.1).
-    #[arg(long, conflicts_with = "forward")]
+    /// Without a NIC.
+    #[arg(
+        long,
+        conflicts_with = "forward",
+        help = format!(
+            "Without a NIC (else eth0 with {}; this machine is {})",
+            address::GUEST,
+            address::HOST
+        )
+    )]
     pub(crate) no_nic: bool,
     /// Without the PASTE module.
     #[arg(long)]

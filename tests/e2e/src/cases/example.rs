@@ -7,7 +7,8 @@ use anyhow::{Context, bail, ensure};
 use vm::vnet::Tcp;
 use vm::{Command, Event, Mib, Running};
 
-use crate::bench::{Bench, GUEST_ADDRESS, PATIENCE};
+use crate::address;
+use crate::bench::{Bench, PATIENCE};
 use crate::rig::{Needs, Rig};
 
 /// How often the power is cut.
@@ -67,7 +68,7 @@ pub(super) fn http(rig: &mut Rig) -> anyhow::Result<()> {
 
 /// What people use: curl stores and fetches a body, wrk fetches one as fast as it can.
 fn strangers(bench: &Bench) -> anyhow::Result<()> {
-    let at = format!("http://{GUEST_ADDRESS}:{PORT}");
+    let at = format!("http://{}:{PORT}", address::GUEST);
     bench.shell(&format!(
         "head -c 300000 /dev/urandom >/tmp/body
          number=$(curl -sSf --data-binary @/tmp/body {at}/)
@@ -118,7 +119,7 @@ struct Client {
 
 impl Client {
     fn connect(bench: &Bench) -> anyhow::Result<Self> {
-        let to = SocketAddrV4::new(GUEST_ADDRESS, PORT);
+        let to = SocketAddrV4::new(address::GUEST, PORT);
         Ok(Self { tcp: bench.host().connect(to, PATIENCE).context("connect")? })
     }
 
