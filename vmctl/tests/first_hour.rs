@@ -3,12 +3,16 @@
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-/// Runs vmctl with cache and state in a folder of its own.
-fn run(home: &Path, args: &[&str]) -> Output {
+/// Vmctl with cache and state in a folder of its own.
+fn vmctl(home: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vmctl"));
     command.args(args).stdin(Stdio::null()).env_remove("CI");
     command.env("XDG_CACHE_HOME", home.join("cache")).env("XDG_STATE_HOME", home.join("state"));
-    command.output().expect("vmctl starts")
+    command
+}
+
+fn run(home: &Path, args: &[&str]) -> Output {
+    vmctl(home, args).output().expect("vmctl starts")
 }
 
 fn folder() -> tempfile::TempDir {
@@ -73,6 +77,17 @@ fn the_doctor_says_something_about_everything_and_how_to_mend_it() {
     let is_bad = said.lines().any(|line| line.starts_with("BAD "));
     assert_eq!(output.status.code(), Some(if is_bad { 125 } else { 0 }), "{said}");
     assert!(!is_bad || said.contains("fix: "), "{said}");
+}
+
+#[test]
+fn the_doctor_tells_how_to_get_a_rust_that_is_missing() {
+    let home = folder();
+    let mut doctor = vmctl(home.path(), &["doctor"]);
+    let output = doctor.env("CARGO", "/no/such/cargo").output().expect("vmctl starts");
+    assert_eq!(output.status.code(), Some(125), "{output:?}");
+    let said = text(&output.stdout);
+    let found = "/no/such/cargo: not found)\n     fix: install Rust with rustup";
+    assert!(said.contains(found), "{said}");
 }
 
 #[test]

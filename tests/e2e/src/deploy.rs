@@ -9,6 +9,8 @@ use std::time::Duration;
 use anyhow::Context;
 use vm::process::Program;
 
+use crate::toolchain;
+
 /// What guests run on: the host's own target, hence no second standard library.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
@@ -29,8 +31,9 @@ pub struct Programs {
 /// Builds the guest programs of the project at `root`, or finds them built.
 ///
 /// # Errors
-/// Cargo's own, with the end of what it said.
+/// There is no cargo that works, or its own, with the end of what it said.
 pub(crate) fn build(cargo: &Path, root: &Path) -> anyhow::Result<Programs> {
+    toolchain::cargo_version(cargo, root, BUILD_TIME).context("build the guest programs")?;
     let folder = root.join("target/guest");
     Program::new(cargo)
         .args(["build", "--quiet", "--release", "--locked", "--target", TARGET])
@@ -77,4 +80,17 @@ pub(crate) fn build_device(root: &Path) -> anyhow::Result<PathBuf> {
         .run_ok()
         .context("build the programs that try the device")?;
     Ok(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_cargo_the_way_out_is_told() {
+        let error = build(Path::new("/no/such/cargo"), Path::new("/")).unwrap_err();
+        let text = format!("{error:#}");
+        assert!(text.starts_with("build the guest programs: no Rust toolchain"), "{text}");
+        assert!(text.ends_with(toolchain::WAY_OUT), "{text}");
+    }
 }

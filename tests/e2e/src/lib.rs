@@ -26,6 +26,7 @@ mod rig;
 pub mod runner;
 mod seed;
 mod stream;
+pub mod toolchain;
 mod way;
 pub mod world;
 

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use e2e::toolchain;
 use vm::process::Program;
 use vm::setup::{self, Report};
 use vm::{Mib, accel, host, image};
@@ -84,15 +85,15 @@ pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<Exit> {
 
 fn rust() -> Finding {
     let what = format!("Rust {OLDEST_RUST} or newer");
-    let fix = "install Rust with rustup, as its site describes, then: rustup update stable";
-    let output = Program::new(env::cargo()).arg("--version").timeout(PATIENCE).run_ok();
-    let line = match output {
-        Ok(output) => output.text().trim().to_owned(),
-        Err(error) => return Finding::bad(&what, error.to_string(), fix),
+    let here = env::project_root().unwrap_or_else(|_| PathBuf::from("."));
+    let line = match toolchain::cargo_version(&env::cargo(), &here, PATIENCE) {
+        Ok(line) => line,
+        Err(vm::Error::Missing { what: found, hint }) => return Finding::bad(&what, found, hint),
+        Err(error) => return Finding::bad(&what, error.to_string(), toolchain::WAY_OUT),
     };
     match rust_version(&line) {
         Some(version) if version >= OLDEST_RUST => Finding::good(&what, line),
-        _ => Finding::bad(&what, line, fix),
+        _ => Finding::bad(&what, line, "rustup update stable"),
     }
 }
 
