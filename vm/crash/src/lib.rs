@@ -23,6 +23,7 @@ pub mod moment;
 pub mod report;
 pub mod rules;
 pub mod state;
+pub mod symbols;
 pub mod trace;
 
 pub use checker::{Checker, Fault, Verdict, View};
