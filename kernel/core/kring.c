@@ -83,7 +83,7 @@ static bool collect(struct paste_kring *kring, uint32_t i)
 	struct netmap_slot *slot = &kring->ring->slot[i];
 	uint32_t index = PASTE_READ_ONCE(slot->buf_idx);
 
-	if (paste_pool_move(kring->pool, index, PASTE_APP, PASTE_SLOT)) {
+	if (paste_pool_move_locked(kring->pool, index, PASTE_APP, PASTE_SLOT)) {
 		kring->slot_buf[i] = index;
 		return true;
 	}
@@ -117,13 +117,13 @@ int paste_kring_rx_begin(struct paste_kring *kring, uint32_t *rejected)
 	*rejected = 0;
 	if (error)
 		return error;
-	paste_os_locks_begin();
+	paste_pool_lock(kring->pool);
 	for (i = kring->hwcur; i != head; i = paste_kring_next(kring, i)) {
 		if (!collect(kring, i))
 			++*rejected;
-		paste_os_locks_step(&steps);
+		paste_pool_step(kring->pool, &steps);
 	}
-	paste_os_locks_end();
+	paste_pool_unlock(kring->pool);
 	kring->hwcur = head;
 	return 0;
 }

@@ -98,13 +98,13 @@ int paste_kring_tx_sync(struct paste_kring *kring, paste_kring_send send, void *
 	return result;
 }
 
-/* Nobody sends from this slot's buffer, if it has one. */
+/* Nobody sends from this slot's buffer, if it has one. Under the pool's lock, like the next. */
 static bool is_done(const struct paste_kring *kring, uint32_t i)
 {
 	uint32_t index = kring->slot_buf[i];
 
 	return index == 0 || index == PASTE_SLOT_AS_IS || index == PASTE_SLOT_EMPTY ||
-	       paste_pool_move(kring->pool, index, PASTE_SLOT, PASTE_SLOT);
+	       paste_pool_move_locked(kring->pool, index, PASTE_SLOT, PASTE_SLOT);
 }
 
 /* To the user: with the buffer that was in it, or another one if the user put none in. */
@@ -114,9 +114,9 @@ static void hand_over(struct paste_kring *kring, uint32_t i)
 	uint32_t index = kring->slot_buf[i];
 
 	if (index == 0 || index == PASTE_SLOT_EMPTY)
-		index = paste_pool_take(kring->pool, PASTE_APP);
+		index = paste_pool_take_locked(kring->pool, PASTE_APP);
 	else if (index != PASTE_SLOT_AS_IS)
-		paste_pool_move(kring->pool, index, PASTE_SLOT, PASTE_APP);
+		paste_pool_move_locked(kring->pool, index, PASTE_SLOT, PASTE_APP);
 	kring->slot_buf[i] = 0;
 	if (index != PASTE_SLOT_AS_IS)
 		PASTE_WRITE_ONCE(slot->buf_idx, index);
@@ -132,13 +132,13 @@ void paste_kring_tx_commit(struct paste_kring *kring)
 	 * The slot at tail stays the kernel's until the next one is sent too: then head == tail + 1
 	 * says that everything is sent. A slot that is being sent holds the later ones back.
 	 */
-	paste_os_locks_begin();
+	paste_pool_lock(kring->pool);
 	while (next != kring->hwcur && is_done(kring, next)) {
 		hand_over(kring, kring->hwtail);
 		PASTE_WRITE_ONCE(kring->hwtail, next);
 		next = paste_kring_next(kring, next);
-		paste_os_locks_step(&steps);
+		paste_pool_step(kring->pool, &steps);
 	}
-	paste_os_locks_end();
+	paste_pool_unlock(kring->pool);
 	PASTE_STORE_RELEASE(&kring->ring->tail, kring->hwtail);
 }

@@ -149,8 +149,7 @@ int paste_pool_reserve(struct paste_pool *pool, const uint64_t *bitmap, uint64_t
 	return 0;
 }
 
-/* Under the lock. */
-static uint32_t pop_free(struct paste_pool *pool, enum paste_owner owner)
+uint32_t paste_pool_take_locked(struct paste_pool *pool, enum paste_owner owner)
 {
 	uint32_t index = pool->free_head;
 
@@ -167,9 +166,18 @@ uint32_t paste_pool_take(struct paste_pool *pool, enum paste_owner owner)
 	uint32_t index;
 
 	paste_os_lock(&pool->lock);
-	index = pop_free(pool, owner);
+	index = paste_pool_take_locked(pool, owner);
 	paste_os_unlock(&pool->lock);
 	return index;
+}
+
+bool paste_pool_move_locked(struct paste_pool *pool, uint32_t index, enum paste_owner from,
+			    enum paste_owner to)
+{
+	if (!owned_by(pool, index, from))
+		return false;
+	set_owner(pool, &pool->buffers[index], to);
+	return true;
 }
 
 bool paste_pool_move(struct paste_pool *pool, uint32_t index, enum paste_owner from,
@@ -178,9 +186,7 @@ bool paste_pool_move(struct paste_pool *pool, uint32_t index, enum paste_owner f
 	bool valid;
 
 	paste_os_lock(&pool->lock);
-	valid = owned_by(pool, index, from);
-	if (valid)
-		set_owner(pool, &pool->buffers[index], to);
+	valid = paste_pool_move_locked(pool, index, from, to);
 	paste_os_unlock(&pool->lock);
 	return valid;
 }
@@ -243,7 +249,7 @@ int paste_pool_send(struct paste_pool *pool, uint32_t index, bool keep, uint32_t
 	if (!owned_by(pool, index, PASTE_APP)) {
 		error = EINVAL;
 	} else if (!keep) {
-		*fresh = pop_free(pool, PASTE_SLOT);
+		*fresh = paste_pool_take_locked(pool, PASTE_SLOT);
 		error = *fresh == 0 ? EAGAIN : 0;
 	}
 	if (!error) {

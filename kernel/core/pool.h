@@ -95,6 +95,32 @@ bool paste_pool_capture(struct paste_pool *pool, uint32_t index);
 /* The same, and the stack's only reference goes. False: there are others, too. */
 bool paste_pool_steal(struct paste_pool *pool, uint32_t index);
 
+/*
+ * For many buffers at once: lock, and the same as above for each. Short: the stack waits.
+ */
+static inline void paste_pool_lock(struct paste_pool *pool)
+{
+	paste_os_lock(&pool->lock);
+}
+
+static inline void paste_pool_unlock(struct paste_pool *pool)
+{
+	paste_os_unlock(&pool->lock);
+}
+
+bool paste_pool_move_locked(struct paste_pool *pool, uint32_t index, enum paste_owner from,
+			    enum paste_owner to);
+uint32_t paste_pool_take_locked(struct paste_pool *pool, enum paste_owner owner);
+
+/* Others get their turn in a long loop under the lock. */
+static inline void paste_pool_step(struct paste_pool *pool, uint32_t *steps)
+{
+	if (++*steps % 64 != 0)
+		return;
+	paste_pool_unlock(pool);
+	paste_pool_lock(pool);
+}
+
 /* Everything that owner holds becomes free (an application ended). */
 void paste_pool_release_all(struct paste_pool *pool, enum paste_owner owner);
 

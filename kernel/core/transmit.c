@@ -180,23 +180,32 @@ bool paste_transmit_ready(struct paste_transmit *transmit, struct paste_flow *fl
 	return has;
 }
 
+/* Under the lock. */
+static bool look_at_front(const struct paste_transmit *transmit, const struct paste_flow *flow,
+			  struct paste_send *send)
+{
+	if (flow->send_first == 0)
+		return false;
+	*send = transmit->entries[flow->send_first];
+	return true;
+}
+
 bool paste_transmit_front(struct paste_transmit *transmit, const struct paste_flow *flow,
 			  struct paste_send *send)
 {
 	bool has;
 
 	paste_os_lock(&transmit->lock);
-	has = flow->send_first != 0;
-	if (has)
-		*send = transmit->entries[flow->send_first];
+	has = look_at_front(transmit, flow, send);
 	paste_os_unlock(&transmit->lock);
 	return has;
 }
 
-void paste_transmit_sent(struct paste_transmit *transmit, struct paste_flow *flow,
-			 uint16_t bytes)
+bool paste_transmit_sent(struct paste_transmit *transmit, struct paste_flow *flow,
+			 uint16_t bytes, struct paste_send *next)
 {
 	struct paste_send *send;
+	bool has;
 
 	paste_os_lock(&transmit->lock);
 	send = &transmit->entries[flow->send_first];
@@ -206,7 +215,9 @@ void paste_transmit_sent(struct paste_transmit *transmit, struct paste_flow *flo
 	} else {
 		drop_front(transmit, flow);
 	}
+	has = look_at_front(transmit, flow, next);
 	paste_os_unlock(&transmit->lock);
+	return has;
 }
 
 void paste_transmit_fail(struct paste_transmit *transmit, struct paste_flow *flow, int error)

@@ -70,9 +70,9 @@ bool paste_transmit_ready(struct paste_transmit *transmit, struct paste_flow *fl
 /* Under the socket's lock: the front entry; false: none. */
 bool paste_transmit_front(struct paste_transmit *transmit, const struct paste_flow *flow,
 			  struct paste_send *send);
-/* The socket took bytes of it. */
-void paste_transmit_sent(struct paste_transmit *transmit, struct paste_flow *flow,
-			 uint16_t bytes);
+/* The socket took bytes of it. Then the front entry, as above. */
+bool paste_transmit_sent(struct paste_transmit *transmit, struct paste_flow *flow,
+			 uint16_t bytes, struct paste_send *next);
 /*
  * The socket will never take what the flow has: it is dropped, and the application is told,
  * unless error is 0.

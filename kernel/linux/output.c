@@ -129,14 +129,12 @@ static void push_ip(struct sock *sk, struct sk_buff *skb, const struct rtable *r
 	skb->mark = READ_ONCE(sk->sk_mark);
 }
 
-/* What a security module says. False: skb is gone; *error says why. */
-static bool ask_security(struct sock *sk, struct sk_buff *skb, const struct rtable *rt,
+/* What a security module's hook says. False: skb is gone; *error says why. */
+static bool ask_hook(struct sock *sk, struct sk_buff *skb, const struct rtable *rt,
 			 unsigned int hook, int *error)
 {
 	struct net *net = sock_net(sk);
 
-	if (!paste_has_netfilter_hook(net, hook))
-		return true;
 	skb_dst_set_noref(skb, (struct dst_entry *)&rt->dst);
 	*error = nf_hook(NFPROTO_IPV4, hook, net, sk, skb, NULL, rt->dst.dev, dst_output);
 	if (*error != 1)
@@ -144,6 +142,18 @@ static bool ask_security(struct sock *sk, struct sk_buff *skb, const struct rtab
 	*error = 0;
 	skb_dst_drop(skb);
 	return true;
+}
+
+static bool ask_security(struct sock *sk, struct sk_buff *skb, const struct rtable *rt,
+			 int *error)
+{
+	const struct net *net = sock_net(sk);
+
+	if (paste_has_netfilter_hook(net, NF_INET_LOCAL_OUT) &&
+	    !ask_hook(sk, skb, rt, NF_INET_LOCAL_OUT, error))
+		return false;
+	return !paste_has_netfilter_hook(net, NF_INET_POST_ROUTING) ||
+	       ask_hook(sk, skb, rt, NF_INET_POST_ROUTING, error);
 }
 
 /* What control groups say; likewise. A wish to slow down is passed on in *error. */
@@ -227,9 +237,7 @@ static int queue_xmit(struct sock *sk, struct sk_buff *skb, struct flowi *flow)
 		error = ip_queue_xmit(sk, skb, flow);
 	} else {
 		push_ip(sk, skb, rt, &flow->u.ip4);
-		if (ask_security(sk, skb, rt, NF_INET_LOCAL_OUT, &error) &&
-		    ask_security(sk, skb, rt, NF_INET_POST_ROUTING, &error) &&
-		    ask_control_groups(sk, skb, &error))
+		if (ask_security(sk, skb, rt, &error) && ask_control_groups(sk, skb, &error))
 			error = transmit(sk, skb, rt) ?: error;
 	}
 	local_bh_enable();

@@ -87,13 +87,14 @@ void paste_send(struct paste_socket *socket)
 	struct paste_port *port = socket->port;
 	struct paste_transmit *transmit = &port->transmit;
 	struct paste_send send;
+	bool more = paste_transmit_front(transmit, &socket->flow, &send);
 	int sent = 0;
 
-	while (paste_transmit_front(transmit, &socket->flow, &send)) {
+	while (more) {
 		sent = send_entry(socket->sk, port->pool, &send);
 		if (sent <= 0)
 			break;
-		paste_transmit_sent(transmit, &socket->flow, sent);
+		more = paste_transmit_sent(transmit, &socket->flow, sent, &send);
 	}
 	if (sent == -EAGAIN && needs_timer(socket->sk)) {
 		paste_transmit_ready(transmit, &socket->flow);

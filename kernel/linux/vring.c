@@ -261,10 +261,3 @@ bool paste_vring_enable_delayed(struct paste_vring *vring)
 	virt_mb();
 	return (u16)(device_index(vring) - vring->used) <= wait;
 }
-
-bool paste_vring_may_miss(const struct paste_vring *vring)
-{
-	u16 left = -vring->used;
-
-	return vring->ring && left && left <= (u16)(vring->avail - vring->used);
-}

@@ -52,7 +52,12 @@ bool paste_vring_has_more(struct paste_vring *vring, u16 position);
 /* When most are done. False: they are already. */
 bool paste_vring_enable_delayed(struct paste_vring *vring);
 /* An interrupt may get lost; see vring.c. */
-bool paste_vring_may_miss(const struct paste_vring *vring);
+static inline bool paste_vring_may_miss(const struct paste_vring *vring)
+{
+	u16 left = -vring->used;
+
+	return left <= (u16)(vring->avail - vring->used) && left && vring->ring;
+}
 
 static inline unsigned int paste_vring_room(const struct paste_vring *vring)
 {

@@ -29,10 +29,12 @@ void paste_os_socket_send(struct paste_port *port, void *held)
 	struct paste_transmit *transmit = &port->transmit;
 	struct paste_send send;
 	uint16_t bytes;
+	bool more;
 
 	if (!socket || socket->port != port)
 		return;
-	while (paste_transmit_front(transmit, &socket->flow, &send)) {
+	more = paste_transmit_front(transmit, &socket->flow, &send);
+	while (more) {
 		CHECK(send.length > 0 && send.offset + send.length <= port->pool->buf_size);
 		if (socket->send_error) {
 			paste_transmit_fail(transmit, &socket->flow, socket->send_error);
@@ -42,7 +44,7 @@ void paste_os_socket_send(struct paste_port *port, void *held)
 			return;
 		bytes = send.length < socket->room ? send.length : (uint16_t)socket->room;
 		take(socket, &send, bytes);
-		paste_transmit_sent(transmit, &socket->flow, bytes);
+		more = paste_transmit_sent(transmit, &socket->flow, bytes, &send);
 	}
 }
 
