@@ -203,8 +203,10 @@ static bool drain_head(struct paste_flow_queue *queue, struct paste_kring *kring
 		return false;
 	if (left > DRAIN_BATCH)
 		left = DRAIN_BATCH;
+	paste_pool_lock(queue->pool);
 	for (; left > 0 && flow->first != 0; left--)
 		deliver_first(queue, flow, kring);
+	paste_pool_unlock(queue->pool);
 	for (; left > 0 && has_event(flow) && !stuck; left--)
 		stuck = !deliver_flow_event(queue, flow, kring);
 	if (flow->first == 0 && !has_event(flow)) {

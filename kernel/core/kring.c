@@ -151,7 +151,7 @@ static void write_slot(struct paste_kring *kring, uint32_t index, uint16_t len, 
 void paste_kring_rx_publish(struct paste_kring *kring, uint32_t index, uint16_t len,
 			    uint64_t ptr)
 {
-	if (paste_pool_swap(kring->pool, kring->slot_buf[kring->hwtail], index))
+	if (paste_pool_swap_locked(kring->pool, kring->slot_buf[kring->hwtail], index))
 		write_slot(kring, index, len, 0, ptr);
 }
 

@@ -74,7 +74,7 @@ int paste_kring_rx_begin(struct paste_kring *kring, uint32_t *rejected);
 uint32_t paste_kring_rx_space(const struct paste_kring *kring);
 /*
  * The next slot (there must be space) gets buffer index, QUEUED until now; the buffer that was
- * in it is released. The user sees it after commit.
+ * in it is released. The user sees it after commit. Under the pool's lock.
  */
 void paste_kring_rx_publish(struct paste_kring *kring, uint32_t index, uint16_t len,
 			    uint64_t ptr);

@@ -171,6 +171,18 @@ uint32_t paste_pool_take(struct paste_pool *pool, enum paste_owner owner)
 	return index;
 }
 
+uint32_t paste_pool_take_many(struct paste_pool *pool, enum paste_owner owner, uint32_t *indices,
+			      uint32_t count)
+{
+	uint32_t taken = 0;
+
+	paste_os_lock(&pool->lock);
+	while (taken < count && pool->free_head != 0)
+		indices[taken++] = paste_pool_take_locked(pool, owner);
+	paste_os_unlock(&pool->lock);
+	return taken;
+}
+
 bool paste_pool_move_locked(struct paste_pool *pool, uint32_t index, enum paste_owner from,
 			    enum paste_owner to)
 {
@@ -203,19 +215,14 @@ bool paste_pool_release(struct paste_pool *pool, uint32_t index, enum paste_owne
 	return valid;
 }
 
-bool paste_pool_swap(struct paste_pool *pool, uint32_t former, uint32_t index)
+bool paste_pool_swap_locked(struct paste_pool *pool, uint32_t former, uint32_t index)
 {
-	bool valid;
-
-	paste_os_lock(&pool->lock);
-	valid = owned_by(pool, index, PASTE_QUEUED);
-	if (valid) {
-		set_owner(pool, &pool->buffers[index], PASTE_APP);
-		if (owned_by(pool, former, PASTE_SLOT))
-			give_up(pool, former);
-	}
-	paste_os_unlock(&pool->lock);
-	return valid;
+	if (!owned_by(pool, index, PASTE_QUEUED))
+		return false;
+	set_owner(pool, &pool->buffers[index], PASTE_APP);
+	if (owned_by(pool, former, PASTE_SLOT))
+		give_up(pool, former);
+	return true;
 }
 
 /* Under the lock. */

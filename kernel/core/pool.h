@@ -68,14 +68,15 @@ int paste_pool_reserve(struct paste_pool *pool, const uint64_t *bitmap, uint64_t
 
 /* A free buffer for owner; 0 when there is none. */
 uint32_t paste_pool_take(struct paste_pool *pool, enum paste_owner owner);
+/* Up to count of them; returns how many there were. */
+uint32_t paste_pool_take_many(struct paste_pool *pool, enum paste_owner owner, uint32_t *indices,
+			      uint32_t count);
 /* from -> to. False, and nothing happens, unless index is valid and from owns it. */
 bool paste_pool_move(struct paste_pool *pool, uint32_t index, enum paste_owner from,
 		     enum paste_owner to);
 /* from gives it up: free, or NONE until the stack's last reference goes. False as above. */
 bool paste_pool_release(struct paste_pool *pool, uint32_t index, enum paste_owner from);
 
-/* Publish at once: index QUEUED -> APP; former, unless 0, is released by SLOT. False as above. */
-bool paste_pool_swap(struct paste_pool *pool, uint32_t former, uint32_t index);
 
 /*
  * To be sent: the application's buffer gets one more stack reference. Unless the application
@@ -110,6 +111,8 @@ static inline void paste_pool_unlock(struct paste_pool *pool)
 
 bool paste_pool_move_locked(struct paste_pool *pool, uint32_t index, enum paste_owner from,
 			    enum paste_owner to);
+/* Publish: index QUEUED -> APP; former, unless 0, is released by SLOT. False as above. */
+bool paste_pool_swap_locked(struct paste_pool *pool, uint32_t former, uint32_t index);
 uint32_t paste_pool_take_locked(struct paste_pool *pool, enum paste_owner owner);
 
 /* Others get their turn in a long loop under the lock. */

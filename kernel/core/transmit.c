@@ -105,16 +105,22 @@ void paste_transmit_push(struct paste_transmit *transmit, struct paste_flow *flo
 	make_ready(transmit, flow);
 }
 
-static void drop_front(struct paste_transmit *transmit, struct paste_flow *flow)
+/* Its buffer's reference is the caller's. */
+static void unlink_front(struct paste_transmit *transmit, struct paste_flow *flow)
 {
 	uint32_t entry = flow->send_first;
 
-	paste_pool_stack_put(transmit->pool, transmit->entries[entry].index);
 	flow->send_first = transmit->entries[entry].next;
 	flow->send_count--;
 	transmit->entries[entry].next = transmit->free_entry;
 	transmit->free_entry = entry;
 	transmit->entries_used--;
+}
+
+static void drop_front(struct paste_transmit *transmit, struct paste_flow *flow)
+{
+	paste_pool_stack_put(transmit->pool, transmit->entries[flow->send_first].index);
+	unlink_front(transmit, flow);
 }
 
 static uint32_t drop_all(struct paste_transmit *transmit, struct paste_flow *flow)
@@ -215,6 +221,18 @@ bool paste_transmit_sent(struct paste_transmit *transmit, struct paste_flow *flo
 	} else {
 		drop_front(transmit, flow);
 	}
+	has = look_at_front(transmit, flow, next);
+	paste_os_unlock(&transmit->lock);
+	return has;
+}
+
+bool paste_transmit_lent(struct paste_transmit *transmit, struct paste_flow *flow,
+			 struct paste_send *next)
+{
+	bool has;
+
+	paste_os_lock(&transmit->lock);
+	unlink_front(transmit, flow);
 	has = look_at_front(transmit, flow, next);
 	paste_os_unlock(&transmit->lock);
 	return has;

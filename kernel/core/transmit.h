@@ -73,6 +73,9 @@ bool paste_transmit_front(struct paste_transmit *transmit, const struct paste_fl
 /* The socket took bytes of it. Then the front entry, as above. */
 bool paste_transmit_sent(struct paste_transmit *transmit, struct paste_flow *flow,
 			 uint16_t bytes, struct paste_send *next);
+/* The socket took the front entry whole, and with it the reference of its buffer; likewise. */
+bool paste_transmit_lent(struct paste_transmit *transmit, struct paste_flow *flow,
+			 struct paste_send *next);
 /*
  * The socket will never take what the flow has: it is dropped, and the application is told,
  * unless error is 0.

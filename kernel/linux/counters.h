@@ -30,6 +30,8 @@ enum paste_counter {
 	PASTE_LONG_WAY_IPSEC,    /* ... there are IPsec policies, */
 	PASTE_LONG_WAY_SOCKET,   /* ... filter, time stamps, MD5, TTL; no cached route, */
 	PASTE_LONG_WAY_BUSY,     /* ... somebody had the socket locked, or it ends */
+	PASTE_SEND_SHORT_WAY,        /* entries put onto TCP's write queue at once */
+	PASTE_SEND_LONG_WAY,         /* attempts to send that took the ordinary way */
 	PASTE_OUT_SHORT_WAY,         /* segments that went from TCP to a NIC of ours at once */
 	PASTE_OUT_LONG_WAY_ROUTE,    /* the ordinary way: another device, or no plain route, */
 	PASTE_OUT_LONG_WAY_HEADER,   /* ... options, time stamps, more than one frame, */

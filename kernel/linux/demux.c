@@ -50,7 +50,7 @@ static bool has_policy(const struct net_device *dev, const struct sock *sk)
 /* The socket wants more than its data, or has no route cached that says the frame may come in. */
 static bool wants_more(const struct net_device *dev, const struct sock *sk)
 {
-	struct dst_entry *dst = rcu_dereference(sk->sk_rx_dst);
+	struct dst_entry *dst = rcu_dereference_bh(sk->sk_rx_dst);
 
 	if (rcu_access_pointer(sk->sk_filter) || (sk->sk_flags & SK_FLAGS_TIMESTAMP) ||
 	    READ_ONCE(inet_sk(sk)->min_ttl))
@@ -59,7 +59,8 @@ static bool wants_more(const struct net_device *dev, const struct sock *sk)
 	if (rcu_access_pointer(tcp_sk(sk)->md5sig_info))
 		return true;
 #endif
-	return !dst || sk->sk_rx_dst_ifindex != dev->ifindex || !dst_check(dst, 0);
+	return !dst || sk->sk_rx_dst_ifindex != dev->ifindex ||
+	       !paste_route_holds(dev_net(dev), dst);
 }
 
 /* IPv4 without options, for us, and nothing but data and an acknowledgement. The headers lie in
@@ -113,11 +114,8 @@ static void append(struct paste_demux *demux, struct sk_buff *skb, struct sock *
 
 bool paste_demux_take(struct paste_demux *demux, struct sk_buff *skb, struct sock *sk)
 {
-	enum paste_counter way;
+	enum paste_counter way = choose_way(skb, sk);
 
-	rcu_read_lock();
-	way = choose_way(skb, sk);
-	rcu_read_unlock();
 	if (way != PASTE_SHORT_WAY) {
 		paste_count(way, 1);
 		return false;

@@ -14,6 +14,7 @@
 #include "nic_device.h"
 #include "zerocopy.h"
 
+#define FILL_BATCH  16 /* buffers taken at once */
 #define HEADER_SIZE sizeof(struct virtio_net_hdr_mrg_rxbuf)
 
 int paste_nic_rx_init(struct paste_nic_rx *rx, struct virtqueue *vq)
@@ -75,17 +76,22 @@ static int post(struct paste_os_nic *nic, u32 entry, u32 buffer)
 void paste_nic_rx_fill(struct paste_os_nic *nic)
 {
 	struct paste_nic_rx *rx = &nic->rx;
-	u32 buffer;
+	u32 buffers[FILL_BATCH];
+	bool failed = false;
+	u32 i, taken;
 
-	while (rx->posted < rx->count) {
+	while (!failed && rx->posted < rx->count) {
 		/* Before the attempt: who releases a buffer after a failed one sees the flag. */
 		WRITE_ONCE(rx->starved, true);
-		buffer = paste_pool_take(nic->pool, PASTE_DEVICE);
-		if (!buffer)
+		taken = paste_pool_take_many(nic->pool, PASTE_DEVICE, buffers,
+					     min_t(u32, rx->count - rx->posted, FILL_BATCH));
+		if (!taken)
 			break;
-		if (post(nic, rx->free[rx->count - rx->posted - 1], buffer)) {
-			paste_pool_release(nic->pool, buffer, PASTE_DEVICE);
-			break;
+		for (i = 0; i < taken; i++) {
+			failed = failed ||
+				 post(nic, rx->free[rx->count - rx->posted - 1], buffers[i]);
+			if (failed)
+				paste_pool_release(nic->pool, buffers[i], PASTE_DEVICE);
 		}
 	}
 	if (rx->posted == rx->count)

@@ -88,7 +88,8 @@ static enum paste_counter choose_way(const struct sock *sk, const struct sk_buff
 {
 	const struct net_device *dev;
 
-	if (!rt || skb_dst(skb) || !is_plain_route(rt))
+	if (!rt || skb_dst(skb) || !paste_route_holds(sock_net(sk), &rt->dst) ||
+	    !is_plain_route(rt))
 		return PASTE_OUT_LONG_WAY_ROUTE;
 	dev = rt->dst.dev;
 	if (!paste_nic_is_ours(dev) || paste_nic_of(dev)->raw)
@@ -223,14 +224,16 @@ static int transmit(struct sock *sk, struct sk_buff *skb, const struct rtable *r
 
 static int queue_xmit(struct sock *sk, struct sk_buff *skb, struct flowi *flow)
 {
-	struct rtable *rt;
+	bool enable = !in_softirq();
 	enum paste_counter way;
+	struct rtable *rt;
 	int error = 0;
 
-	rcu_read_lock();
-	/* TCP's timers come here, too: they must not find the queue's lock taken. */
-	local_bh_disable();
-	rt = (struct rtable *)__sk_dst_check(sk, 0);
+	/* TCP's timers come here, too: they must not find the queue's lock taken. And what RCU
+	 * guards stays. */
+	if (enable)
+		local_bh_disable();
+	rt = (struct rtable *)__sk_dst_get(sk);
 	way = choose_way(sk, skb, rt);
 	if (way != PASTE_OUT_SHORT_WAY) {
 		paste_count(way, 1);
@@ -240,8 +243,8 @@ static int queue_xmit(struct sock *sk, struct sk_buff *skb, struct flowi *flow)
 		if (ask_security(sk, skb, rt, &error) && ask_control_groups(sk, skb, &error))
 			error = transmit(sk, skb, rt) ?: error;
 	}
-	local_bh_enable();
-	rcu_read_unlock();
+	if (enable)
+		local_bh_enable();
 	return error;
 }
 

@@ -27,8 +27,7 @@ static void stack_let_go(struct sk_buff *skb, struct ubuf_info *info, bool succe
 
 static const struct ubuf_info_ops sent_ops = { .complete = stack_let_go };
 
-/* With a reference. The entry's own reference keeps the buffer meanwhile. */
-static struct ubuf_info *get_ubuf(struct paste_pool *pool, u32 index)
+struct ubuf_info *paste_send_ubuf(struct paste_pool *pool, u32 index, bool *took)
 {
 	struct paste_bufpool *bufpool = paste_bufpool(pool);
 	struct paste_ubuf *ubuf = &bufpool->sent[index];
@@ -36,7 +35,10 @@ static struct ubuf_info *get_ubuf(struct paste_pool *pool, u32 index)
 	/* Two sockets may send the same buffer. */
 	spin_lock_bh(&bufpool->sent_lock);
 	if (!refcount_inc_not_zero(&ubuf->info.refcnt)) {
-		paste_pool_stack_get(pool, index);
+		if (took)
+			*took = true;
+		else
+			paste_pool_stack_get(pool, index);
 		paste_compat_ubuf_init(&ubuf->info, &sent_ops);
 		ubuf->info.flags = SKBFL_ZEROCOPY_FRAG | SKBFL_DONT_ORPHAN;
 		refcount_set(&ubuf->info.refcnt, 1);
@@ -65,7 +67,7 @@ static int send_entry(struct sock *sk, struct paste_pool *pool, const struct pas
 #endif
 	iov_iter_bvec(&message.msg_iter, WRITE, &piece, 1, send->length);
 	if (message.msg_flags & MSG_ZEROCOPY)
-		message.msg_ubuf = get_ubuf(pool, send->index);
+		message.msg_ubuf = paste_send_ubuf(pool, send->index, NULL);
 	sent = tcp_sendmsg_locked(sk, &message, send->length);
 	if (message.msg_ubuf)
 		net_zcopy_put(message.msg_ubuf);

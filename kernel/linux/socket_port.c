@@ -5,9 +5,11 @@
  * A port's lists name sockets whose record may go as soon as the lists' lock is released; so
  * each is held by a reference, locked, and asked again whether it is still the port's.
  */
+#include <linux/tcp.h>
 #include <net/sock.h>
 
 #include "portlinux.h"
+#include "queue.h"
 #include "send.h"
 #include "socket.h"
 
@@ -19,16 +21,32 @@ void *paste_os_socket_hold(struct paste_flow *flow)
 	return sk;
 }
 
-void paste_os_socket_send(struct paste_port *port, void *held)
+static void send_rest(struct paste_port *port, struct sock *sk)
 {
 	struct paste_socket *socket;
-	struct sock *sk = held;
 
 	lock_sock(sk);
 	socket = paste_socket_of(sk);
 	if (socket && socket->port == port)
 		paste_send(socket);
 	release_sock(sk);
+}
+
+void paste_os_socket_send(struct paste_port *port, void *held)
+{
+	struct sock *sk = held;
+
+	switch (paste_queue(sk, port)) {
+	case PASTE_QUEUED_ALL:
+		break;
+	case PASTE_QUEUED_STUCK:
+		/* What is set is set already; it pushes, and starts TCP's timer for a closed window. */
+		tcp_sock_set_nodelay(sk);
+		break;
+	case PASTE_QUEUED_REST:
+		send_rest(port, sk);
+		break;
+	}
 	sock_put(sk);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause) */
 /*
- * watchers.h -- who may want to see or change frames that take a short way. All under RCU.
+ * watchers.h -- who may want to see or change frames that take a short way. Bottom halves are off.
  */
 #ifndef PASTE_LINUX_WATCHERS_H
 #define PASTE_LINUX_WATCHERS_H
@@ -9,6 +9,7 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter_ipv4.h>
 #include <net/net_namespace.h>
+#include <net/route.h>
 
 /* Does anybody look at all frames of this device? Packet sockets count, whatever they want. */
 static inline bool paste_is_watched(const struct net_device *dev)
@@ -33,7 +34,7 @@ static inline bool paste_has_netfilter_hook(const struct net *net, unsigned int 
 static inline bool paste_has_netfilter_rules(const struct net *net, unsigned int hook)
 {
 #ifdef CONFIG_NETFILTER
-	const struct nf_hook_entries *entries = rcu_dereference(net->nf.hooks_ipv4[hook]);
+	const struct nf_hook_entries *entries = rcu_dereference_bh(net->nf.hooks_ipv4[hook]);
 	const struct nf_hook_ops *only;
 
 	if (!entries)
@@ -45,6 +46,13 @@ static inline bool paste_has_netfilter_rules(const struct net *net, unsigned int
 #else
 	return false;
 #endif
+}
+
+/* An IPv4 route of net that is still to be used: what ipv4_dst_check() says. */
+static inline bool paste_route_holds(const struct net *net, const struct dst_entry *dst)
+{
+	return READ_ONCE(dst->obsolete) == DST_OBSOLETE_FORCE_CHK &&
+	       container_of(dst, struct rtable, dst)->rt_genid == rt_genid_ipv4(net);
 }
 
 #endif

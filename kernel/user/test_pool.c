@@ -88,7 +88,9 @@ static void swap(struct paste_pool *pool, struct model *model, struct check_rand
 	uint32_t former = pick_index(random), index = pick_index(random);
 	bool valid = model_valid(model, index, PASTE_QUEUED);
 
-	CHECK_EQUAL(paste_pool_swap(pool, former, index), valid);
+	paste_pool_lock(pool);
+	CHECK_EQUAL(paste_pool_swap_locked(pool, former, index), valid);
+	paste_pool_unlock(pool);
 	if (!valid)
 		return;
 	model->owner[index] = PASTE_APP;
