@@ -60,6 +60,7 @@ impl Buffers {
     }
 
     /// A buffer to swap into a slot. `None`: all are in slots, packets or the log.
+    #[inline]
     pub fn spare(&self) -> Option<Buf> {
         let mut spares = self.spare_list();
         let lease = spares.worn.pop().or_else(|| spares.clean.pop())?;
@@ -99,11 +100,13 @@ impl Buffers {
     }
 
     /// A leased buffer of this pool as a value for programs.
+    #[inline]
     pub(crate) fn adopt(&self, lease: Lease) -> Buf {
         assert!(Arc::ptr_eq(lease.area(), self.area()), "a buffer of this pool");
         Buf { lease: Some(lease), home: self.clone() }
     }
 
+    #[inline]
     pub(crate) fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
     }
@@ -123,6 +126,7 @@ impl Buffers {
     }
 
     /// The kernel has lent buffer `index`: nobody sends from it any more.
+    #[inline]
     pub(crate) fn renew(&self, index: u32) {
         let (word, bit) = self.worn_bit(index);
         if word.load(Ordering::Acquire) & bit != 0 {
@@ -130,13 +134,21 @@ impl Buffers {
         }
     }
 
+    #[inline]
     fn is_worn(&self, index: u32) -> bool {
         let (word, bit) = self.worn_bit(index);
         word.load(Ordering::Acquire) & bit != 0
     }
 
+    #[inline]
     fn worn_bit(&self, index: u32) -> (&AtomicU64, u64) {
         (&self.shared.worn[(index / 64) as usize], 1 << (index % 64))
+    }
+
+    fn give_back(&self, lease: Lease) {
+        let worn = self.is_worn(lease.index());
+        let mut spares = self.spare_list();
+        if worn { spares.worn.push(lease) } else { spares.clean.push(lease) }
     }
 
     fn spare_list(&self) -> MutexGuard<'_, Spares> {
@@ -183,11 +195,13 @@ pub struct Buf {
 
 impl Buf {
     /// Which buffer.
+    #[inline]
     pub fn index(&self) -> BufIndex {
         BufIndex(self.lease().index())
     }
 
     /// All its bytes.
+    #[inline]
     pub fn bytes(&self) -> &[u8] {
         self.lease().bytes()
     }
@@ -196,6 +210,7 @@ impl Buf {
     ///
     /// # Errors
     /// `Range` if it does not lie in the buffer; the buffer is then a spare again.
+    #[inline]
     pub fn packet(self, range: Range<usize>) -> Result<Packet> {
         let size = self.bytes().len();
         if range.start > range.end || range.end > size {
@@ -204,10 +219,12 @@ impl Buf {
         Ok(Packet::new(self, range))
     }
 
+    #[inline]
     pub(crate) fn home(&self) -> &Buffers {
         &self.home
     }
 
+    #[inline]
     pub(crate) fn into_lease(mut self) -> Lease {
         self.lease.take().expect("a live Buf has its lease")
     }
@@ -223,11 +240,10 @@ impl Buf {
 }
 
 impl Drop for Buf {
+    #[inline]
     fn drop(&mut self) {
         if let Some(lease) = self.lease.take() {
-            let worn = self.home.is_worn(lease.index());
-            let mut spares = self.home.spare_list();
-            if worn { spares.worn.push(lease) } else { spares.clean.push(lease) }
+            self.home.give_back(lease);
         }
     }
 }
@@ -273,10 +289,12 @@ impl Packet {
     }
 
     /// The buffer without the range.
+    #[inline]
     pub fn into_buf(self) -> Buf {
         self.buf
     }
 
+    #[inline]
     pub(crate) fn range(&self) -> Range<usize> {
         self.range.clone()
     }

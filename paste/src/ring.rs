@@ -93,6 +93,7 @@ impl Ring {
     }
 
     /// Number of slots.
+    #[inline]
     pub(crate) fn slots(&self) -> u32 {
         self.slots
     }
@@ -111,6 +112,7 @@ impl Ring {
     }
 
     /// Slots left in the window.
+    #[inline]
     pub(crate) fn left(&self) -> u32 {
         (self.tail + self.slots - self.next) % self.slots
     }
@@ -122,6 +124,7 @@ impl Ring {
     }
 
     /// The next slot's position and its two words; they mean something if a slot is left.
+    #[inline]
     pub(crate) fn peek(&self) -> (u32, [u64; 2]) {
         let at = self.slot(self.next);
         let word = |offset| self.words.word64(at + offset).expect("checked by `read`");
@@ -130,11 +133,13 @@ impl Ring {
     }
 
     /// Leaves the slot behind.
+    #[inline]
     pub(crate) fn advance(&mut self) {
         self.next = (self.next + 1) % self.slots;
     }
 
     /// Puts buffer `index` into the slot at `position`.
+    #[inline]
     pub(crate) fn put(&self, position: u32, index: u32) {
         let flags = u64::from(abi::NS_BUF_CHANGED) << 48;
         let word = self.words.word64(self.slot(position)).expect("checked by `read`");
@@ -142,6 +147,7 @@ impl Ring {
     }
 
     /// Writes both words of the slot at `position`.
+    #[inline]
     pub(crate) fn fill(&self, position: u32, [first, ptr]: [u64; 2]) {
         let at = self.slot(position);
         let word = |offset| self.words.word64(at + offset).expect("checked by `read`");
@@ -157,6 +163,7 @@ impl Ring {
         }
     }
 
+    #[inline]
     fn slot(&self, position: u32) -> usize {
         let slots = self.at + offset_of!(NetmapRing, slot);
         slots + position as usize * size_of::<NetmapSlot>()

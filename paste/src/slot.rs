@@ -23,6 +23,7 @@ impl ConnFd {
     }
 
     /// The number.
+    #[inline]
     pub fn raw(self) -> RawFd {
         self.0
     }
@@ -55,6 +56,7 @@ pub enum Event {
 
 impl Event {
     /// Decodes flags and `ptr` of a slot without payload; the code 0 is the published PASTE's.
+    #[inline]
     fn decode([word, ptr]: [u64; 2]) -> Option<Self> {
         let code = (word >> 48 >> abi::PST_EVENT_SHIFT) & u64::from(abi::PST_EVENT_MASK);
         let errno = low32(ptr >> abi::PST_ERRNO_SHIFT & abi::PST_ERRNO_MASK).cast_signed();
@@ -97,6 +99,7 @@ impl Content {
     }
 }
 
+#[inline]
 fn low32(word: u64) -> u32 {
     u32::try_from(word & 0xffff_ffff).expect("masked")
 }
@@ -140,16 +143,19 @@ pub struct Slot<'a> {
 
 impl Slot<'_> {
     /// The connection that the payload belongs to.
+    #[inline]
     pub fn fd(&self) -> ConnFd {
         self.content.fd
     }
 
     /// The payload, in place. Within one connection slots are in stream order.
+    #[inline]
     pub fn payload(&self) -> &[u8] {
         &self.lease.bytes()[self.content.payload.clone()]
     }
 
     /// What a slot without payload says; `None` if there is payload.
+    #[inline]
     pub fn event(&self) -> Option<Event> {
         self.content.event
     }
@@ -173,6 +179,7 @@ impl Slot<'_> {
     ///
     /// # Panics
     /// If `spare` belongs to another pool.
+    #[inline]
     pub fn swap(self, spare: Buf) -> Buf {
         assert!(self.home.same(spare.home()), "the spare is of the port's own pool");
         let lease = spare.into_lease();
@@ -186,6 +193,7 @@ impl Slot<'_> {
     ///
     /// # Panics
     /// If `spare` belongs to another pool.
+    #[inline]
     pub fn keep(self, spare: Buf) -> Packet {
         let payload = self.content.payload.clone();
         self.swap(spare).packet(payload).expect("decode checked the payload's range")

@@ -54,6 +54,7 @@ impl TxRing {
     }
 
     /// The buffer that the next slot has to give; `None` if it names one of ours.
+    #[inline]
     fn reclaim(&self, buffers: &Buffers) -> Result<Option<Lease>> {
         let (position, [word, _]) = self.ring.peek();
         let index = u32::try_from(word & 0xffff_ffff).expect("masked");
@@ -77,6 +78,7 @@ impl TxRing {
         Ok(Some(lease))
     }
 
+    #[inline]
     fn fill(&mut self, conn: ConnFd, words: [u64; 2], last: Last) {
         let (position, _) = self.ring.peek();
         self.ring.fill(position, words);
@@ -125,6 +127,7 @@ pub struct TxView<'a> {
 
 impl TxView<'_> {
     /// Slots that can still be filled.
+    #[inline]
     pub fn room(&self) -> usize {
         self.rings.iter().map(|tx| tx.ring.left() as usize).sum()
     }
@@ -189,6 +192,7 @@ impl TxView<'_> {
     }
 
     /// A ring with a free slot whose own buffer has become a spare.
+    #[inline]
     fn take_slot(&mut self, home: &Buffers) -> Result<&mut TxRing> {
         if !self.buffers.same(home) {
             return Err(Error::OtherPool);
@@ -216,6 +220,7 @@ impl Drop for TxView<'_> {
 }
 
 /// The two words of a slot (the `PST_*` encoding of `paste_abi.h`).
+#[inline]
 fn encode(index: u32, conn: ConnFd, range: &Range<usize>, flags: u16) -> [u64; 2] {
     // As much as fits says where the payload starts, the rest is netmap's offset.
     let headers = (range.start as u64).min(abi::PST_DOFF_MASK);

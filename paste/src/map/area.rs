@@ -32,16 +32,19 @@ impl Area {
     }
 
     /// Bytes of one buffer.
+    #[inline]
     pub(crate) fn size(&self) -> usize {
         self.size
     }
 
     /// Number of buffers.
+    #[inline]
     pub(crate) fn count(&self) -> u32 {
         self.count
     }
 
     /// Where byte 0 of buffer `index` lies in the mapping, i.e. in the pool's file.
+    #[inline]
     pub(crate) fn offset(&self, index: u32) -> usize {
         self.start + index as usize * self.size
     }
@@ -57,6 +60,7 @@ impl Area {
     }
 
     /// The buffer `index`, unless somebody holds it or it does not exist.
+    #[inline]
     pub(crate) fn lease(self: &Arc<Self>, index: u32) -> Option<Lease> {
         if index >= self.count {
             return None;
@@ -77,6 +81,7 @@ impl Area {
         Some(bytes.map(|at| self.mapping.byte(at).load(Ordering::Acquire)).collect())
     }
 
+    #[inline]
     fn bit(&self, index: u32) -> (&AtomicU64, u64) {
         let word = (index / 64) as usize;
         (&self.leased[word], 1 << (index % 64))
@@ -94,11 +99,13 @@ pub(crate) struct Lease {
 
 impl Lease {
     /// Which buffer.
+    #[inline]
     pub(crate) fn index(&self) -> u32 {
         self.index
     }
 
     /// The area it belongs to.
+    #[inline]
     pub(crate) fn area(&self) -> &Arc<Area> {
         &self.area
     }
@@ -109,6 +116,7 @@ impl Lease {
     }
 
     /// All bytes of the buffer.
+    #[inline]
     pub(crate) fn bytes(&self) -> &[u8] {
         let range = self.range();
         // SAFETY: the bit in `leased` makes this lease the only one for the buffer, so `fill`
@@ -133,6 +141,7 @@ impl Lease {
         u32::from_ne_bytes(bytes)
     }
 
+    #[inline]
     fn range(&self) -> Range<usize> {
         let start = self.area.offset(self.index);
         start..start + self.area.size
