@@ -141,7 +141,6 @@ static const struct file_operations operations = {
 	.open = device_open,
 	.release = device_release,
 	.unlocked_ioctl = device_ioctl,
-	.compat_ioctl = NULL, /* layouts are the same, but nobody has tried */
 	.poll = device_poll,
 	.mmap = device_mmap,
 	.llseek = noop_llseek,
