@@ -14,7 +14,7 @@ use crate::seed::Seed;
 const CONNECTIONS: usize = 24;
 
 /// Messages on each.
-const MESSAGES: u64 = 40;
+const MESSAGES: u64 = 25;
 
 /// Their lengths in bytes: less than a segment, and several.
 const LENGTHS: [usize; 6] = [1, 64, 1024, 1460, 4096, 9000];
