@@ -40,7 +40,7 @@ void paste_os_socket_send(struct paste_port *port, void *held)
 	case PASTE_QUEUED_ALL:
 		break;
 	case PASTE_QUEUED_STUCK:
-		/* What is set is set already; it pushes, and starts TCP's timer for a closed window. */
+		/* That is set already; but it pushes, and starts the timer of a closed window. */
 		tcp_sock_set_nodelay(sk);
 		break;
 	case PASTE_QUEUED_REST:
