@@ -8,10 +8,13 @@
 //! - [`state`]: what is in flight at one moment, line by line, each with its possible values.
 //! - [`model`]: two models that answer with such a state, from every store or from flushes alone.
 //! - [`explore`](mod@explore): which states are looked at; [`checker`]: who judges them.
-//! - [`moment`], [`minimise`](mod@minimise), [`report`]: one failure, made small and explained.
+//! - [`moment`], [`minimise`](mod@minimise), [`report`]: one failure, made small and explained;
+//!   [`picture`](mod@picture) draws it, [`symbols`] names instructions; [`assertion`]: what should
+//!   have been durable at a marker.
 
 #![forbid(unsafe_code)]
 
+pub mod assertion;
 pub mod checker;
 pub mod event;
 pub mod explore;
@@ -20,6 +23,7 @@ pub mod marker;
 pub mod minimise;
 pub mod model;
 pub mod moment;
+pub mod picture;
 pub mod report;
 pub mod rules;
 pub mod state;

@@ -72,6 +72,7 @@ fn lost(moment: &Moment, choice: &Choice) -> Vec<(Line, usize)> {
         let named = choice.except.binary_search_by_key(&line.line, |(line, _)| *line);
         let other = if choice.all { line.all } else { 0 };
         let value = named.map_or(other, |at| choice.except[at].1);
+        let value = if value < line.values.len() { value } else { other };
         (line.line, value, line.all)
     });
     lines.filter(|(_, value, all)| value != all).map(|(line, value, _)| (line, value)).collect()

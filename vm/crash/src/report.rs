@@ -147,8 +147,9 @@ pub fn explain(
     let Some(smallest) = minimise(&mut moment, &failure.choice, checker)? else {
         return Ok(None);
     };
-    let explainer = Explainer { events, moment: &moment, symbols };
-    Ok(Some(explainer.report(smallest)))
+    let (model, event) = (moment.model(), failure.point.event);
+    let explainer = Explainer { events, model, event, symbols };
+    Ok(Some(explainer.report(&moment, smallest)))
 }
 
 /// What the whole run flushed and fenced for nothing.
@@ -175,23 +176,26 @@ pub fn redundant(
     Redundant { flushes, fences, redundant_flushes, idle_fences: sorted(idle_fences) }
 }
 
-struct Explainer<'a> {
-    events: &'a [Event],
-    moment: &'a Moment,
-    symbols: &'a dyn Symbols,
+/// Explains lines at one point of a run.
+pub(crate) struct Explainer<'a> {
+    pub(crate) events: &'a [Event],
+    pub(crate) model: &'a TraceModel,
+    /// The number of the event after which the model stands.
+    pub(crate) event: u64,
+    pub(crate) symbols: &'a dyn Symbols,
 }
 
 impl Explainer<'_> {
-    fn report(&self, smallest: Smallest) -> Report {
+    fn report(&self, moment: &Moment, smallest: Smallest) -> Report {
         let choice = smallest.choice();
         let lost: Vec<_> =
             smallest.lost.iter().map(|(line, value)| self.lost(*line, *value)).collect();
         let class = lost.iter().map(|lost| lost.class).min();
         Report {
             class: class.unwrap_or(Class::NotAMatterOfFlushes),
-            point: self.moment.point(),
-            after: self.site(self.moment.point().event),
-            marker: self.moment.markers().last().cloned(),
+            point: moment.point(),
+            after: self.site(self.event),
+            marker: moment.markers().last().cloned(),
             why: smallest.why,
             lost,
             choice,
@@ -199,9 +203,9 @@ impl Explainer<'_> {
         }
     }
 
-    fn lost(&self, line: Line, value: usize) -> Lost {
-        let in_flight = self.moment.lines().find(|found| found.line == line);
-        let values = in_flight.map_or(&[][..], |found| &found.values);
+    pub(crate) fn lost(&self, line: Line, value: usize) -> Lost {
+        let in_flight = self.model.in_flight(line);
+        let values = in_flight.map_or_else(Vec::new, |(found, _)| found.values);
         let write = values.get(value).and_then(|value| self.last_lost(line, value));
         let class = match (value, &write) {
             (1.., _) => Class::Torn,
@@ -225,7 +229,7 @@ impl Explainer<'_> {
 
     /// The last write in flight that changed something the value does not have.
     fn last_lost(&self, line: Line, value: &LineBytes) -> Option<Write> {
-        let history = self.moment.model().history(line)?;
+        let history = self.model.history(line)?;
         let is_lost = |write: &&Write| {
             let mut with = *value;
             write.what.apply(&mut with);
@@ -237,14 +241,14 @@ impl Explainer<'_> {
     /// Whether the next event on the line after the crash point is a flush, and belongs to the
     /// same operation: no marker comes before it.
     fn is_flushed_next(&self, line: Line) -> bool {
-        let after = self.events_from(self.moment.point().event);
+        let after = self.events_from(self.event);
         let next = after.iter().find(|event| touches(event, line) || is_promise(event));
         matches!(next, Some(Event::Flush(_)))
     }
 
     fn last_flush(&self, line: Line) -> Option<Site> {
         let all = self.events.iter().zip(1..);
-        let before = all.take_while(|(_, number)| *number <= self.moment.point().event);
+        let before = all.take_while(|(_, number)| *number <= self.event);
         let is_flush = |event: &Event| matches!(event, Event::Flush(flush) if flush.line == line);
         let last = before.filter(|(event, _)| is_flush(event)).last();
         last.map(|(_, number)| self.site(number))
@@ -256,7 +260,7 @@ impl Explainer<'_> {
         self.events.get(start..).unwrap_or_default()
     }
 
-    fn site(&self, number: u64) -> Site {
+    pub(crate) fn site(&self, number: u64) -> Site {
         let before = number.checked_sub(1).map(|before| self.events_from(before));
         let (vcpu, pc) = match before.and_then(<[Event]>::first) {
             Some(Event::Store(store)) => (Some(store.vcpu), Some(store.pc)),

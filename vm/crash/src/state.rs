@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::line::{Line, LineBytes};
+use crate::line::{LINE, Line, LineBytes};
 
 /// A line that may hold one of several values after a loss of power.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +48,50 @@ pub struct CrashState {
     pub persisted: String,
     /// The lines in flight, ascending.
     pub lines: Vec<InFlight>,
+}
+
+/// Why a state does not belong to an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Mismatch {
+    /// The image is that of another NVDIMM.
+    #[error("the state is of an NVDIMM of {state} bytes, the image has {image}")]
+    Size {
+        /// The size in the state.
+        state: u64,
+        /// The image's size.
+        image: u64,
+    },
+    /// A line lies outside the NVDIMM, or stands twice.
+    #[error("line {} is not where it can be", .0.0)]
+    Line(Line),
+    /// A line's first value is not what the image holds there.
+    #[error("the image holds other bytes at line {} than the state", .0.0)]
+    Durable(Line),
+}
+
+impl CrashState {
+    /// Whether the lines are in flight over this image.
+    ///
+    /// # Errors
+    /// If they cannot be.
+    pub fn fits(&self, image: &[u8]) -> Result<(), Mismatch> {
+        let size = image.len() as u64;
+        if size != self.nvdimm_bytes {
+            return Err(Mismatch::Size { state: self.nvdimm_bytes, image: size });
+        }
+        let mut next = 0;
+        for in_flight in &self.lines {
+            let line = in_flight.line;
+            if line.0 < next || line.0 >= size / LINE as u64 {
+                return Err(Mismatch::Line(line));
+            }
+            if image[line.span()] != in_flight.values[0] {
+                return Err(Mismatch::Durable(line));
+            }
+            next = line.0 + 1;
+        }
+        Ok(())
+    }
 }
 
 /// A line as it stands in a file: its bytes in hexadecimal.
@@ -113,6 +157,17 @@ mod tests {
         let state = CrashState { nvdimm_bytes: 1 << 20, persisted, lines: vec![line] };
         let text = serde_json::to_string(&state).unwrap();
         assert_eq!(serde_json::from_str::<CrashState>(&text).unwrap(), state);
+        let image = vec![0; 1 << 20];
+        assert_eq!(state.fits(&image), Ok(()));
+        assert!(matches!(state.fits(&image[64..]), Err(Mismatch::Size { .. })));
+        let mut other = image.clone();
+        other[9 * 64] = 1;
+        assert_eq!(state.fits(&other), Err(Mismatch::Durable(Line(9))));
+        let mut twice = state.clone();
+        twice.lines.push(twice.lines[0].clone());
+        assert_eq!(twice.fits(&image), Err(Mismatch::Line(Line(9))));
+        twice.lines[1].line = Line(u64::MAX);
+        assert_eq!(twice.fits(&image), Err(Mismatch::Line(Line(u64::MAX))));
         let bad = text.replace("fe", "f");
         assert!(serde_json::from_str::<CrashState>(&bad).is_err());
     }

@@ -14,9 +14,12 @@ mod codec;
 mod reader;
 mod writer;
 
+use std::io::Read;
+
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3;
 
+use crate::event::Event;
 use crate::line::LINE;
 use crate::rules::Rules;
 
@@ -48,6 +51,35 @@ pub struct Header {
     pub rules: Rules,
     /// The command line that ran the machine.
     pub command: Vec<String>,
+}
+
+/// A trace in memory.
+#[derive(Debug)]
+pub struct Recorded {
+    /// What it says about the run as a whole.
+    pub header: Header,
+    /// Its events; the first has the number 1.
+    pub events: Vec<Event>,
+    /// Why there are no more of them, if the trace ends too early or is damaged.
+    pub cut: Option<Error>,
+}
+
+/// Reads a whole trace, or what is good of it.
+///
+/// # Errors
+/// If this is no trace of this version.
+pub fn read(from: impl Read) -> Result<Recorded, Error> {
+    let mut reader = Reader::new(from)?;
+    let header = reader.header().clone();
+    let mut events = Vec::new();
+    let mut cut = None;
+    for event in &mut reader {
+        match event {
+            Ok(event) => events.push(event),
+            Err(error) => cut = Some(error),
+        }
+    }
+    Ok(Recorded { header, events, cut })
 }
 
 /// Why a trace cannot be used.

@@ -3,7 +3,8 @@
 mod common;
 
 use common::log::{self, Protocol};
-use crash::report::{Class, NoSymbols, Report, explain, redundant};
+use common::report;
+use crash::report::{Class, NoSymbols, Report, redundant};
 use crash::{Bounds, Explored, Plan, Rules, Shard, explore};
 
 const CORRECT: [Protocol; 3] = [Protocol::Clwb, Protocol::Movnt, Protocol::Clflush];
@@ -42,14 +43,7 @@ fn correct_protocols_raise_no_alarm_in_a_million_states() {
 }
 
 fn first_report(protocol: Protocol) -> Report {
-    let program = log::program(protocol, 8);
-    let image = vec![0; log::BYTES];
-    let plan = Plan::default();
-    let found = explore(image.clone(), &program.events, &plan, &mut log::check);
-    assert!(found.failing > 0, "{protocol:?} is not found");
-    let failure = &found.failures[0];
-    let explain = explain(image, &program.events, plan.rules, failure, &mut log::check, &NoSymbols);
-    explain.expect("the checker answers").expect("a failure stays one")
+    report(&log::program(protocol, 8), &mut log::check)
 }
 
 #[test]

@@ -97,17 +97,19 @@ impl Flight {
         choice.except.iter().fold(start, |sum, (line, value)| {
             self.lines.get(line).map_or(sum, |entry| {
                 let now = if choice.all { entry.sums[entry.in_flight.all] } else { 0 };
-                sum.wrapping_sub(now).wrapping_add(entry.sums[*value])
+                let then = entry.sums.get(*value).copied().unwrap_or(now);
+                sum.wrapping_sub(now).wrapping_add(then)
             })
         })
     }
 
-    /// Shows the image of a choice.
+    /// Shows the image of a choice; what it says of lines or values that are not there is nothing.
     pub(crate) fn show<T>(&mut self, choice: &Choice, show: impl FnOnce(&[u8]) -> T) -> T {
         let image = if choice.all { &mut self.all } else { &mut self.none };
         for (line, value) in &choice.except {
-            if let Some(entry) = self.lines.get(line) {
-                image[line.span()].copy_from_slice(&entry.in_flight.values[*value]);
+            let entry = self.lines.get(line);
+            if let Some(bytes) = entry.and_then(|entry| entry.in_flight.values.get(*value)) {
+                image[line.span()].copy_from_slice(bytes);
             }
         }
         let shown = show(image);

@@ -62,19 +62,10 @@ fn written(events: &[Event]) -> Vec<u8> {
 
 /// All events, and the error after them if there is one.
 fn read(trace: &[u8]) -> (Vec<Event>, Option<Error>) {
-    let mut events = Vec::new();
-    match Reader::new(trace) {
-        Err(error) => return (events, Some(error)),
-        Ok(reader) => {
-            for event in reader {
-                match event {
-                    Ok(event) => events.push(event),
-                    Err(error) => return (events, Some(error)),
-                }
-            }
-        }
+    match super::read(trace) {
+        Ok(Recorded { events, cut, .. }) => (events, cut),
+        Err(error) => (Vec::new(), Some(error)),
     }
-    (events, None)
 }
 
 #[test]

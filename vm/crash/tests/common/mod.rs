@@ -8,9 +8,10 @@ pub mod random;
 pub mod spec;
 
 use crash::event::StoreBytes;
+use crash::report::{NoSymbols, explain};
 use crash::{
-    Context, Dma, Event, Fence, FenceKind, Flush, FlushKind, LineBytes, Marker, Offset, Op, Pc,
-    Store, Vcpu,
+    Checker, Context, Dma, Event, Failure, Fence, FenceKind, Flush, FlushKind, LineBytes, Marker,
+    Offset, Op, Pc, Plan, Report, Rules, Store, Vcpu, explore,
 };
 
 pub const PROGRAM: Context = Context { cr3: 0x1000, privilege: 3 };
@@ -83,4 +84,22 @@ impl Program {
         let (op, args, ranges) = (Op::Checkpoint, [id, 0, 0], Vec::new());
         self.events.push(Event::Marker(Marker { vcpu, pc, op, args, ranges }));
     }
+}
+
+/// Bytes of the NVDIMM of small programs.
+pub const BYTES: usize = 192;
+
+/// The first failure of a program.
+pub fn failure(program: &Program, checker: &mut dyn Checker) -> Failure {
+    let image = vec![0; program.live.len()];
+    let found = explore(image, &program.events, &Plan::default(), checker);
+    found.failures.into_iter().next().expect("a failure is found")
+}
+
+/// The first failure of a program, explained.
+pub fn report(program: &Program, checker: &mut dyn Checker) -> Report {
+    let failure = failure(program, checker);
+    let (image, rules) = (vec![0; program.live.len()], Rules::default());
+    let explained = explain(image, &program.events, rules, &failure, checker, &NoSymbols);
+    explained.expect("the checker answers").expect("a failure stays one")
 }
