@@ -4,9 +4,10 @@
 //! guest, no QEMU, no process, only byte slices.
 //!
 //! - [`line`], [`event`], [`marker`], [`rules`]: the words of the model.
-//! - [`trace`]: what was seen of a run, as a file.
+//! - [`trace`], [`recording`]: what was seen of a run, as a file and in memory.
 //! - [`state`]: what is in flight at one moment, line by line, each with its possible values.
-//! - [`model`]: two models that answer with such a state, from every store or from flushes alone.
+//! - [`model`]: two models that answer with such a state, from every store or from flushes alone;
+//!   [`litmus`] holds them against what is known of real machines.
 //! - [`explore`](mod@explore): which states are looked at; [`checker`]: who judges them.
 //! - [`moment`], [`minimise`](mod@minimise), [`report`]: one failure, made small and explained;
 //!   [`picture`](mod@picture) draws it, [`symbols`] names instructions; [`assertion`]: what should
@@ -19,11 +20,13 @@ pub mod checker;
 pub mod event;
 pub mod explore;
 pub mod line;
+pub mod litmus;
 pub mod marker;
 pub mod minimise;
 pub mod model;
 pub mod moment;
 pub mod picture;
+pub mod recording;
 pub mod report;
 pub mod rules;
 pub mod state;
@@ -41,6 +44,7 @@ pub use marker::{Marker, Op};
 pub use model::diff::DiffModel;
 pub use model::stores::TraceModel;
 pub use moment::Moment;
+pub use recording::Recording;
 pub use report::{Class, Report};
 pub use rules::{DeviceWrites, Domain, Fences, Rules};
 pub use state::{CrashState, InFlight};

@@ -1,5 +1,7 @@
 //! Reports: what a person needs to know about a failure.
 
+mod text;
+
 use serde::{Deserialize, Serialize};
 
 use crate::checker::{Checker, Fault};

@@ -73,6 +73,18 @@ fn a_report_survives_json() {
 }
 
 #[test]
+fn a_report_is_a_few_lines_of_text() {
+    let text = first_report(Protocol::OneFence).to_string();
+    let expected = "flushed, not fenced: record 0 of 1 is wrong\n  \
+        power lost after 0x300 (event 19, CPU 0)\n  \
+        one lost line is enough\n  \
+        line 0x40: flushed, not fenced\n    \
+        last written by 0x107 (event 8, CPU 0)\n    \
+        last flushed by 0x200 (event 17, CPU 0)\n";
+    assert_eq!(text, expected);
+}
+
+#[test]
 fn work_for_nothing_is_counted_by_instruction() {
     let program = log::program(Protocol::FlushBeforeStore, 8);
     let image = vec![0; log::BYTES];

@@ -69,36 +69,11 @@ fn brief(program: &Program) -> String {
 }
 
 fn watched(program: &Program, rules: Rules) -> DiffModel {
-    let mut live = vec![0; BYTES];
-    let mut model = DiffModel::new(live.clone(), rules);
+    let mut all = Program::new(BYTES);
+    let mut model = DiffModel::new(all.live.clone(), rules);
     for event in &program.events {
-        match event {
-            Event::Store(store) => {
-                for (line, what) in crash::line::split(store.offset, store.bytes.as_slice()) {
-                    let bytes = &mut live[line.span()];
-                    what.apply(bytes.try_into().expect("a line"));
-                }
-                if store.nontemporal {
-                    model.nontemporal(store);
-                }
-            }
-            Event::Flush(flush) => {
-                live[flush.line.span()].copy_from_slice(&flush.live);
-                model.flush(flush);
-            }
-            Event::Fence(fence) => {
-                model.fence(fence);
-                if fence.kind == FenceKind::Wbinvd {
-                    model.write_back(live.as_slice());
-                }
-            }
-            Event::Dma(dma) => {
-                let start = usize::try_from(dma.offset.0).expect("a small offset");
-                live[start..start + dma.bytes.len()].copy_from_slice(&dma.bytes);
-                model.dma(dma, live.as_slice());
-            }
-            Event::Marker(_) => {}
-        }
+        all.replay(event);
+        model.apply(event, all.live.as_slice());
     }
     model
 }

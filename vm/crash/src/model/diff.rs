@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::event::{Context, Dma, Fence, Flush, FlushKind, Store, Vcpu};
+use crate::event::{Context, Dma, Event, Fence, FenceKind, Flush, FlushKind, Store, Vcpu};
 use crate::line::{LINE, Line, LineBytes, Range, WORD, WORDS, WordWrite, split};
 use crate::rules::{DeviceWrites, Domain, Fences, Rules};
 use crate::state::InFlight;
@@ -105,6 +105,22 @@ impl DiffModel {
     /// How much flushing there was.
     pub fn work(&self) -> Work {
         self.work
+    }
+
+    /// Takes an event in; ordinary stores and markers are none of its business.
+    pub fn apply<L: Live + ?Sized>(&mut self, event: &Event, live: &L) {
+        match event {
+            Event::Store(store) if store.nontemporal => self.nontemporal(store),
+            Event::Flush(flush) => self.flush(flush),
+            Event::Fence(fence) => {
+                self.fence(fence);
+                if fence.kind == FenceKind::Wbinvd {
+                    self.write_back(live);
+                }
+            }
+            Event::Dma(dma) => self.dma(dma, live),
+            Event::Store(_) | Event::Marker(_) => {}
+        }
     }
 
     /// A CPU flushes a line (M8, M11). A line outside the NVDIMM is ignored.

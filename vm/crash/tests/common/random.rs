@@ -41,7 +41,7 @@ pub fn program(random: &mut Random, len: u64, mixed: bool) -> Program {
             7 => program.flush(FlushKind::Clflushopt, line),
             8 if random.below(3) == 0 => program.flush(FlushKind::Clflush, line),
             8 | 9 => program.fence(fence(random.below(12))),
-            _ if random.below(4) == 0 => program.hidden(line + word, &[fill; 8]),
+            _ if random.below(4) == 0 => program.unseen(line + word, &[fill; 8]),
             _ => program.dma(random.below(10) * 8, &[fill; 24]),
         }
     }

@@ -5,14 +5,19 @@
 //! before an operation is the second CPU, `k:` the kernel. x and x2 share a line; y and z have
 //! lines of their own. An outcome is what some of them hold after a power loss at some moment.
 
+mod table;
+
 use std::collections::BTreeSet;
 
-use crash::{
-    DeviceWrites, Domain, Event, FenceKind, Fences, FlushKind, Line, LineBytes, Rules, Vcpu,
-};
+use crate::event::{Event, FenceKind, FlushKind, Vcpu};
+use crate::line::{Line, LineBytes};
+use crate::model::stores::{TraceModel, steps};
+use crate::recording::{KERNEL, PROGRAM, Recording};
+use crate::rules::{DeviceWrites, Domain, Fences, Rules};
 
-use super::{KERNEL, PROGRAM, Program};
+pub use table::TABLE;
 
+/// Bytes of the NVDIMM of these programs.
 pub const BYTES: usize = 192;
 
 /// One row of the table.
@@ -22,12 +27,19 @@ pub struct Row {
     pub source: &'static str,
     /// What is not as by default: `hw`, `eadr`, `persist`.
     pub rules: &'static str,
+    /// What runs.
     pub program: &'static str,
+    /// Outcomes that must be reached.
     pub allowed: &'static [&'static str],
+    /// Outcomes that must not be.
     pub forbidden: &'static [&'static str],
 }
 
 impl Row {
+    /// The rules under which it runs.
+    ///
+    /// # Panics
+    /// If the row names rules that are not there.
     pub fn rules(&self) -> Rules {
         let mut rules = Rules::default();
         match self.rules {
@@ -40,8 +52,12 @@ impl Row {
         rules
     }
 
+    /// What happens.
+    ///
+    /// # Panics
+    /// If the row makes no sense.
     pub fn events(&self) -> Vec<Event> {
-        let mut program = Program::new(BYTES);
+        let mut program = Recording::new(BYTES);
         for operation in self.program.split(';') {
             add(&mut program, operation.trim());
         }
@@ -49,6 +65,9 @@ impl Row {
     }
 
     /// Whether an outcome is reached at some moment, by what a model says of a line.
+    ///
+    /// # Panics
+    /// If the row makes no sense.
     pub fn reaches(
         &self,
         outcome: &str,
@@ -87,7 +106,7 @@ fn holds(outcome: &str, line: Line, value: &LineBytes) -> bool {
     })
 }
 
-fn add(program: &mut Program, operation: &str) {
+fn add(program: &mut Recording, operation: &str) {
     let (who, operation) = operation.split_once(':').unwrap_or(("", operation));
     program.vcpu = Vcpu(u32::from(who == "1"));
     program.context = if who == "k" { KERNEL } else { PROGRAM };
@@ -109,4 +128,31 @@ fn add(program: &mut Program, operation: &str) {
             program.store(offset, &value.to_le_bytes());
         }
     }
+}
+
+/// What the trace model says that a line may hold after these events.
+pub fn modelled(events: &[Event], rules: Rules, line: Line) -> BTreeSet<LineBytes> {
+    let mut model = TraceModel::new(vec![0; BYTES], rules);
+    for (event, number) in events.iter().zip(1..) {
+        for step in steps(event) {
+            model.apply(number, step);
+        }
+    }
+    let values = model.in_flight(line).map(|(line, _)| line.values);
+    values.unwrap_or_else(|| vec![line.of(model.durable())]).into_iter().collect()
+}
+
+/// What an implementation has otherwise than the table: a line for each outcome.
+pub fn wrong(values: impl Fn(&[Event], Rules, Line) -> BTreeSet<LineBytes>) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for row in &TABLE {
+        let rules = row.rules();
+        let reaches =
+            |outcome: &str| row.reaches(outcome, |events, line| values(events, rules, line));
+        let allowed = row.allowed.iter().filter(|outcome| !reaches(outcome));
+        wrong.extend(allowed.map(|outcome| format!("never reached: {outcome} in {row:?}")));
+        let forbidden = row.forbidden.iter().filter(|outcome| reaches(outcome));
+        wrong.extend(forbidden.map(|outcome| format!("reached: {outcome} in {row:?}")));
+    }
+    wrong
 }
