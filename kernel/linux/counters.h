@@ -21,8 +21,8 @@ enum paste_counter {
 	PASTE_TX_LEFT_BEHIND,    /* sockets that still send from the buffers of a port that ended */
 	PASTE_RX_FRAMES_IN_SYNC, /* frames that NICs of pst ports received in the ports' syncs */
 	PASTE_RX_FRAMES_IN_NAPI, /* ... in softirqs */
-	PASTE_SHORT_WAY,         /* frames lent and given to TCP at once */
-	PASTE_LONG_WAY_HEADER,   /* lent, but went the ordinary way: IPv6, options, FIN ..., */
+	PASTE_SHORT_WAY,         /* frames of registered sockets, given to TCP at once */
+	PASTE_LONG_WAY_HEADER,   /* ... that went the ordinary way: IPv6, options, FIN ..., */
 	PASTE_LONG_WAY_CHECKSUM, /* ... nobody has checked their checksum, */
 	PASTE_LONG_WAY_SNIFFER,  /* ... a packet socket is open, */
 	PASTE_LONG_WAY_NETFILTER,/* ... there are rules, */

@@ -63,8 +63,8 @@ static bool wants_more(const struct net_device *dev, const struct sock *sk)
 	       !paste_route_holds(dev_net(dev), dst);
 }
 
-/* IPv4 without options, for us, and nothing but data and an acknowledgement. The headers lie in
- * the head: paste_frame_parse() has looked at their lengths. */
+/* IPv4 without options, for us, and nothing but an acknowledgement and perhaps data. The headers
+ * lie in the head: paste_frame_parse() has looked at their lengths. */
 static bool is_plain(const struct sk_buff *skb)
 {
 	const struct iphdr *ip = (void *)skb->data;

@@ -29,9 +29,9 @@ struct paste_demux {
 };
 
 /*
- * skb is a lent frame for sk, as eth_type_trans() left it. True: it will go the short way, and it
- * and the caller's reference to sk are taken over. False: the ordinary way; nothing was taken.
- * Bottom halves are off.
+ * skb is a segment for sk as eth_type_trans() left it, its headers in the head and nothing behind
+ * its payload. True: it will go the short way, and it and the caller's reference to sk are taken
+ * over. False: the ordinary way; nothing was taken. Bottom halves are off.
  */
 bool paste_demux_take(struct paste_demux *demux, struct sk_buff *skb, struct sock *sk);
 /* Give TCP all that was taken. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause)
 /*
- * frame.c -- is this frame TCP payload, and where does it start?
+ * frame.c -- is this frame a TCP segment, and where does its payload start?
  *
  * Nothing beyond the headers is copied: a copy of payload bytes would be a copy of the message.
  */
@@ -59,7 +59,7 @@ static bool parse_tcp(struct paste_frame *frame, const u8 *data, unsigned int en
 	if (tcp->doff * 4 < sizeof(*tcp) || tcp->syn || tcp->urg)
 		return false;
 	frame->payload = frame->transport + tcp->doff * 4;
-	if (frame->payload >= end)
+	if (frame->payload > end)
 		return false;
 	if (!extend(frame, data, end, fixed, frame->payload))
 		return false;
@@ -88,7 +88,7 @@ static bool parse_usual(struct paste_frame *frame, const u8 *data, unsigned int 
 	frame->network = ETH_HLEN;
 	frame->transport = ETH_HLEN + sizeof(*ip);
 	frame->payload = frame->transport + tcp->doff * 4;
-	if (frame->payload >= end)
+	if (frame->payload > end)
 		return false;
 	if (frame->payload > USUAL)
 		memcpy(frame->headers + USUAL, data + USUAL, frame->payload - USUAL);

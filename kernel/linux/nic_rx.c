@@ -11,6 +11,7 @@
 #include <linux/virtio_net.h>
 #include <net/sock.h>
 
+#include "frame.h"
 #include "nic_device.h"
 #include "zerocopy.h"
 
@@ -122,16 +123,44 @@ static struct sk_buff *copy_frame(struct paste_os_nic *nic, u32 buffer, unsigned
 	return skb;
 }
 
-/* Lending must not drain the pool: the vring needs buffers for everybody's frames. */
-static struct sk_buff *lend_frame(struct paste_os_nic *nic, u32 buffer, unsigned int length,
-				  struct sock **owner)
+/* A known segment likewise, without what may follow it. Its headers were read already. */
+static struct sk_buff *copy_segment(struct paste_os_nic *nic, u32 buffer,
+				    const struct paste_frame *frame)
 {
-	if (!nic->zerocopy)
+	const u8 *data = paste_pool_address(nic->pool, buffer) + nic->pool->frame_offset;
+	unsigned int length = frame->payload + frame->payload_bytes;
+	struct sk_buff *skb = napi_alloc_skb(&nic->napi, length);
+
+	if (!skb)
 		return NULL;
-	if (paste_pool_guess(nic->pool, PASTE_FREE) < nic->rx.count / 2)
-		return NULL;
-	return paste_zerocopy_receive(&nic->napi, &nic->demux.cache, nic->pool, buffer, length,
-				      owner);
+	skb_reserve(skb, skb_tailroom(skb) - length);
+	skb_put_data(skb, frame->headers, frame->payload);
+	skb_put_data(skb, data + frame->payload, frame->payload_bytes);
+	return skb;
+}
+
+/*
+ * *owner: the socket that a port captures, with a reference, or NULL. *lent: the buffer went
+ * along. Lending must not drain the pool: the vring needs buffers for everybody's frames.
+ */
+static struct sk_buff *make_skb(struct paste_os_nic *nic, u32 buffer, unsigned int length,
+				struct sock **owner, bool *lent)
+{
+	const u8 *data = paste_pool_address(nic->pool, buffer) + nic->pool->frame_offset;
+	struct sk_buff *skb = NULL;
+	struct paste_frame frame;
+
+	*owner = NULL;
+	if (nic->zerocopy && paste_frame_parse(&frame, data, length))
+		*owner = paste_zerocopy_owner(nic->dev, &frame);
+	if (*owner && frame.payload_bytes &&
+	    paste_pool_guess(nic->pool, PASTE_FREE) >= nic->rx.count / 2)
+		skb = paste_zerocopy_lend(&nic->napi, &nic->demux.cache, &frame, nic->pool,
+					  buffer);
+	*lent = skb;
+	if (skb)
+		return skb;
+	return *owner ? copy_segment(nic, buffer, &frame) : copy_frame(nic, buffer, length);
 }
 
 static bool set_checksum(struct paste_os_nic *nic, struct sk_buff *skb,
@@ -151,7 +180,7 @@ static bool set_checksum(struct paste_os_nic *nic, struct sk_buff *skb,
 
 /*
  * In order, and without GRO, while frames are lent: a copied segment that GRO holds back would
- * let a lent one of the same connection overtake it. owner: of a lent frame, with a reference.
+ * let a lent one of the same connection overtake it. owner: with a reference, or NULL.
  */
 static void deliver(struct paste_os_nic *nic, struct sk_buff *skb, struct sock *owner,
 		    struct list_head *batch)
@@ -173,16 +202,14 @@ static void deliver(struct paste_os_nic *nic, struct sk_buff *skb, struct sock *
 static bool to_stack(struct paste_os_nic *nic, const struct virtio_net_hdr *header, u32 buffer,
 		     unsigned int length, struct list_head *batch)
 {
-	struct sock *owner = NULL;
-	struct sk_buff *skb = lend_frame(nic, buffer, length, &owner);
-	bool lent = skb;
+	struct sock *owner;
+	bool lent;
+	struct sk_buff *skb = make_skb(nic, buffer, length, &owner, &lent);
 
 	if (!skb) {
-		owner = NULL;
-		skb = copy_frame(nic, buffer, length);
-	}
-	if (!skb) {
 		DEV_STATS_INC(nic->dev, rx_dropped);
+		if (owner)
+			sock_put(owner);
 	} else if (!set_checksum(nic, skb, header)) {
 		DEV_STATS_INC(nic->dev, rx_frame_errors);
 		DEV_STATS_INC(nic->dev, rx_errors);

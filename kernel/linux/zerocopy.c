@@ -63,8 +63,7 @@ static struct sock *find_socket(struct net_device *dev, const struct paste_frame
 #endif
 }
 
-/* The frame's socket, with a reference, if a port captures it. */
-static struct sock *find_registered(struct net_device *dev, const struct paste_frame *frame)
+struct sock *paste_zerocopy_owner(struct net_device *dev, const struct paste_frame *frame)
 {
 	struct sock *sk = find_socket(dev, frame);
 
@@ -74,8 +73,9 @@ static struct sock *find_registered(struct net_device *dev, const struct paste_f
 	return NULL;
 }
 
-static struct sk_buff *wrap(struct napi_struct *napi, struct paste_skbcache *cache,
-			    const struct paste_frame *frame, struct paste_pool *pool, u32 index)
+struct sk_buff *paste_zerocopy_lend(struct napi_struct *napi, struct paste_skbcache *cache,
+				    const struct paste_frame *frame, struct paste_pool *pool,
+				    u32 index)
 {
 	struct paste_ubuf *ubuf = &paste_bufpool(pool)->ubufs[index];
 	unsigned int in_page;
@@ -94,27 +94,7 @@ static struct sk_buff *wrap(struct napi_struct *napi, struct paste_skbcache *cac
 	ubuf->info.flags = SKBFL_ZEROCOPY_FRAG | SKBFL_DONT_ORPHAN;
 	skb_shinfo(skb)->destructor_arg = &ubuf->info;
 	skb->destructor = arm;
-	return skb;
-}
-
-struct sk_buff *paste_zerocopy_receive(struct napi_struct *napi, struct paste_skbcache *cache,
-				       struct paste_pool *pool, u32 index, unsigned int length,
-				       struct sock **owner)
-{
-	const u8 *data = paste_pool_address(pool, index) + pool->frame_offset;
-	struct paste_frame frame;
-	struct sk_buff *skb;
-
-	if (!paste_frame_parse(&frame, data, length))
-		return NULL;
-	*owner = find_registered(napi->dev, &frame);
-	if (!*owner)
-		return NULL;
-	skb = wrap(napi, cache, &frame, pool, index);
-	if (skb)
-		WARN_ON_ONCE(!paste_pool_lend(pool, index)); /* it was posted: DEVICE */
-	else
-		sock_put(*owner);
+	WARN_ON_ONCE(!paste_pool_lend(pool, index)); /* it was posted: DEVICE */
 	return skb;
 }
 

@@ -7,6 +7,7 @@
 
 #include <linux/skbuff.h>
 
+struct paste_frame;
 struct paste_pool;
 struct paste_skbcache;
 struct sock;
@@ -14,16 +15,16 @@ struct sock;
 /* The page of a buffer and where in it the buffer starts. */
 struct page *paste_buffer_page(const struct paste_pool *pool, u32 index, unsigned int *offset);
 
+/* The socket that the segment is for, with a reference, if a port captures it; NULL: none. */
+struct sock *paste_zerocopy_owner(struct net_device *dev, const struct paste_frame *frame);
 /*
- * A frame of length bytes lies in buffer index (owner DEVICE) from the pool's frame_offset. If it
- * carries TCP payload of a registered flow: an sk_buff whose head holds the headers and whose one
- * fragment is the payload in place; the buffer is then lent to the stack (no longer DEVICE).
- * *owner: its socket, with a reference.
- * NULL: not for us, or no memory; the buffer is still the caller's, who copies the frame.
+ * The segment lies in buffer index (owner DEVICE) from the pool's frame_offset and has payload.
+ * Returns an sk_buff whose head holds the headers and whose one fragment is the payload in place;
+ * the buffer is then lent to the stack (no longer DEVICE). NULL: no memory.
  */
-struct sk_buff *paste_zerocopy_receive(struct napi_struct *napi, struct paste_skbcache *cache,
-				       struct paste_pool *pool, u32 index, unsigned int length,
-				       struct sock **owner);
+struct sk_buff *paste_zerocopy_lend(struct napi_struct *napi, struct paste_skbcache *cache,
+				    const struct paste_frame *frame, struct paste_pool *pool,
+				    u32 index);
 
 /*
  * Is skb's data, headers pulled, exactly one buffer of pool in place? Then its index and where in
