@@ -2,6 +2,7 @@
 
 pub mod choices;
 pub mod flight;
+pub mod merge;
 pub mod point;
 
 use std::collections::HashSet;

@@ -1,5 +1,6 @@
 //! Reports: what a person needs to know about a failure.
 
+mod all;
 mod text;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,8 @@ use crate::model::history::{Write, WriteKind};
 use crate::model::stores::{TraceModel, Work, steps};
 use crate::moment::Moment;
 use crate::rules::Rules;
+
+pub use all::explain_all;
 
 /// What kind of mistake it is, in the order in which they are looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -4,7 +4,8 @@ mod common;
 
 use common::log::{self, Protocol};
 use common::report;
-use crash::report::{Class, NoSymbols, Report, redundant};
+use crash::explore::merge::{CannotMerge, Merged, Part, merge};
+use crash::report::{Class, NoSymbols, Report, explain_all, redundant};
 use crash::{Bounds, Explored, Plan, Rules, Shard, explore};
 
 const CORRECT: [Protocol; 3] = [Protocol::Clwb, Protocol::Movnt, Protocol::Clflush];
@@ -97,22 +98,61 @@ fn work_for_nothing_is_counted_by_instruction() {
     assert_eq!((found.redundant_flushes.len(), found.idle_fences.len()), (0, 0));
 }
 
+fn part(index: u64, count: u64, plan: Plan) -> Part {
+    let plan = Plan { shard: Shard::new(index, count).expect("a shard"), ..plan };
+    let explored = explored(Protocol::OneFence, 6, &plan);
+    Part { trace: "one".into(), plan, explored }
+}
+
 #[test]
 fn shards_together_find_what_one_run_finds() {
     let whole = explored(Protocol::OneFence, 6, &Plan::default());
-    let mut merged = Explored::default();
-    for index in 0..5 {
-        let shard = Shard::new(index, 5).unwrap();
-        let plan = Plan { shard, ..Plan::default() };
-        let part = explored(Protocol::OneFence, 6, &plan);
-        assert_eq!(part, explored(Protocol::OneFence, 6, &plan), "the same again");
-        merged.merge(part);
-    }
+    let parts: Vec<_> = (0..5).rev().map(|index| part(index, 5, Plan::default())).collect();
+    assert_eq!(parts[3], part(1, 5, Plan::default()), "the same again, alone");
+    let text = serde_json::to_string(&parts).unwrap();
+    let parts: Vec<Part> = serde_json::from_str(&text).unwrap();
+    let Merged { part: Part { plan, explored: merged, .. }, missing } = merge(parts).unwrap();
+    assert!(missing.is_empty());
+    assert_eq!(plan, Plan::default());
     assert_eq!(merged.points, whole.points);
     assert!(merged.states >= whole.states);
     assert!(merged.failing >= whole.failing && whole.failing > 0);
     let points = |found: &Explored| -> Vec<_> { found.failures.iter().map(|f| f.point).collect() };
     assert!(points(&whole).iter().all(|point| points(&merged).contains(point)));
+}
+
+#[test]
+fn only_parts_of_one_exploration_are_merged() {
+    let of = |index| part(index, 3, Plan::default());
+    assert_eq!(merge([]), Err(CannotMerge::Nothing));
+    assert_eq!(merge([of(2), of(0)]).unwrap().missing, [1]);
+    let shard = of(1).plan.shard;
+    assert_eq!(merge([of(1), of(1)]), Err(CannotMerge::Twice { shard }));
+    let seed = part(1, 3, Plan { seed: 5, ..Plan::default() });
+    assert_eq!(merge([of(0), seed]), Err(CannotMerge::Plan { shard }));
+    let trace = Part { trace: "two".into(), ..of(1) };
+    assert_eq!(merge([of(0), trace]), Err(CannotMerge::Trace { shard }));
+    let other = part(1, 2, Plan::default());
+    assert_eq!(merge([of(0), other.clone()]), Err(CannotMerge::Plan { shard: other.plan.shard }));
+}
+
+#[test]
+fn each_mistake_is_reported_once() {
+    let program = log::program(Protocol::HalfFlush, 8);
+    let image = vec![0; log::BYTES];
+    let plan = Plan::default();
+    let found = explore(image.clone(), &program.events, &plan, &mut log::check);
+    assert!(found.failures.len() > 10);
+    let all = |most| {
+        let (events, failures) = (&program.events, &found.failures);
+        let check = &mut log::check;
+        explain_all(&image, events, plan.rules, failures, check, &NoSymbols, most).unwrap()
+    };
+    let reports = all(usize::MAX);
+    assert!((1..4).contains(&reports.len()), "{reports:#?}");
+    assert!(reports.iter().any(|report| report.class == Class::NeverFlushed));
+    assert_eq!(all(1).len(), 1);
+    assert_eq!(all(0).len(), 0);
 }
 
 #[test]
