@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::event::{Context, Dma, Event, Fence, FenceKind, Flush, FlushKind, Store, Vcpu};
 use crate::line::{LINE, Line, LineBytes, Range, WORD, WORDS, WordWrite, split};
+use crate::marker::Op;
 use crate::rules::{DeviceWrites, Domain, Fences, Rules};
 use crate::state::InFlight;
 
@@ -107,7 +108,7 @@ impl DiffModel {
         self.work
     }
 
-    /// Takes an event in; ordinary stores and markers are none of its business.
+    /// Takes an event in; ordinary stores and other markers than ARM are none of its business.
     pub fn apply<L: Live + ?Sized>(&mut self, event: &Event, live: &L) {
         match event {
             Event::Store(store) if store.nontemporal => self.nontemporal(store),
@@ -119,6 +120,7 @@ impl DiffModel {
                 }
             }
             Event::Dma(dma) => self.dma(dma, live),
+            Event::Marker(marker) if marker.op == Op::Arm => self.write_back(live),
             Event::Store(_) | Event::Marker(_) => {}
         }
     }
@@ -181,7 +183,7 @@ impl DiffModel {
         }
     }
 
-    /// Every cached line becomes durable (M12).
+    /// Everything becomes durable (M12; when the watch begins).
     pub fn write_back<L: Live + ?Sized>(&mut self, live: &L) {
         let mut from = Line(0);
         while let Some(line) = live.next_difference(&self.persisted, from) {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::event::{Context, Dma, Event, Fence, FenceKind, Flush, FlushKind, Pc, Store, Vcpu};
 use crate::line::{LINE, Line, LineBytes, Offset, Range, split};
+use crate::marker::Op;
 use crate::model::history::{History, Write, WriteKind};
 use crate::rules::{DeviceWrites, Domain, Fences, Rules};
 use crate::state::InFlight;
@@ -116,6 +117,7 @@ impl TraceModel {
             Step::Whole(Event::Store(store)) => self.store(store),
             Step::Whole(Event::Flush(flush)) => self.flush(flush),
             Step::Whole(Event::Fence(fence)) => self.fence(fence),
+            Step::Whole(Event::Marker(marker)) if marker.op == Op::Arm => self.settle(),
             Step::Whole(Event::Marker(_)) => Vec::new(),
             Step::Whole(event @ Event::Dma(_)) => {
                 let apply = |step| self.apply(number, step);
@@ -271,6 +273,17 @@ impl TraceModel {
         let lines: Vec<_> = self.lines.keys().copied().collect();
         for line in &lines {
             self.commit(*line, |history| history.commit_flush(u64::MAX, vcpu));
+        }
+        lines
+    }
+
+    /// What was written before the watch begins is durable.
+    fn settle(&mut self) -> Vec<Line> {
+        self.pending.clear();
+        self.nontemporal.clear();
+        let lines: Vec<_> = self.lines.keys().copied().collect();
+        for line in &lines {
+            self.commit(*line, |history| history.commit(|_| true));
         }
         lines
     }

@@ -1,6 +1,6 @@
 //! Random programs: short, with few words, so that writes meet.
 
-use crash::{DeviceWrites, Domain, FenceKind, Fences, FlushKind, Rules, Vcpu};
+use crash::{DeviceWrites, Domain, FenceKind, Fences, FlushKind, Op, Rules, Vcpu};
 
 use super::{KERNEL, PROGRAM, Program};
 
@@ -21,8 +21,10 @@ pub fn rules(random: &mut Random) -> Rules {
 pub fn program(random: &mut Random, len: u64, mixed: bool) -> Program {
     let mut program = Program::new(BYTES);
     for number in 0..len {
-        if random.below(9) == 0 {
-            program.checkpoint(number);
+        match random.below(30) {
+            0..3 => program.checkpoint(number),
+            3 => program.marker(Op::Arm, [0; 3], Vec::new()),
+            _ => {}
         }
         program.vcpu = if random.below(2) == 0 { Vcpu(0) } else { Vcpu(1) };
         program.context = if random.below(4) == 0 { KERNEL } else { PROGRAM };

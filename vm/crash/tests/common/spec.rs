@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use crash::line::{WordWrite, split};
 use crash::{
-    Context, DeviceWrites, Domain, Event, FenceKind, Fences, FlushKind, Line, LineBytes, Rules,
+    Context, DeviceWrites, Domain, Event, FenceKind, Fences, FlushKind, Line, LineBytes, Op, Rules,
     Vcpu,
 };
 
@@ -92,7 +92,7 @@ fn writes(base: &[u8], events: &[Event], line: Line) -> Vec<Write> {
     writes
 }
 
-/// M8 to M13: whether the write is durable by itself.
+/// M8 to M13, and ARM: whether the write is durable by itself.
 fn is_durable(write: &Write, events: &[Event], rules: Rules, line: Line) -> bool {
     let strict = rules.fences == Fences::Strict;
     let counts = |of: Context, fence: Context| !strict || of == fence;
@@ -120,5 +120,7 @@ fn is_durable(write: &Write, events: &[Event], rules: Rules, line: Line) -> bool
     });
     let by_fence =
         matches!(write.by, By::Nontemporal(vcpu, context) if fenced(write.at, vcpu, context));
-    by_flush || by_wbinvd || by_fence
+    let by_arm =
+        later(write.at).any(|event| matches!(event, Event::Marker(marker) if marker.op == Op::Arm));
+    by_arm || by_flush || by_wbinvd || by_fence
 }
