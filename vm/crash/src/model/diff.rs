@@ -246,7 +246,7 @@ impl DiffModel {
             .filter_map(|(line, part)| {
                 let now = live.line(line);
                 let differs = now[part.clone()] != self.persisted[line.span()][part];
-                let is_pending = || self.covers(line, &now);
+                let is_pending = || self.covers(line, &now, &self.pending_of(line));
                 differs.then(|| Missing { line, is_pending: is_pending() })
             })
             .collect();
@@ -275,19 +275,24 @@ impl DiffModel {
                 values.push(value);
             }
         }
-        InFlight::new(line, values, now, self.covers(line, &now))
+        InFlight::new(line, values, now, self.covers(line, &now, &pending))
     }
 
-    /// Whether what is pending of a line, all together, is what the line holds.
-    fn covers(&self, line: Line, now: &LineBytes) -> bool {
+    /// Whether what is pending of a line, oldest first, is all together what the line holds.
+    fn covers(&self, line: Line, now: &LineBytes, pending: &[&Pending]) -> bool {
         let mut value = line.of(&self.persisted);
-        let all = self.pending.values().flatten().filter(|one| one.line == line);
-        let mut all: Vec<_> = all.collect();
-        all.sort_by_key(|one| one.order);
-        for one in all {
+        for one in pending {
             copy_words(&mut value, &one.bytes, one.words);
         }
         value == *now
+    }
+
+    /// What is pending of a line, oldest first.
+    fn pending_of(&self, line: Line) -> Vec<&Pending> {
+        let all = self.pending.values().flatten().filter(|one| one.line == line);
+        let mut all: Vec<_> = all.collect();
+        all.sort_by_key(|one| one.order);
+        all
     }
 
     /// Makes a snapshot durable, unless something newer is (M14), and with it what is older.
