@@ -3,7 +3,8 @@
  * nic_tx.c -- the TX vring.
  *
  * A batch of a port is corked: its frames are on the vring, and one kick starts them all.
- * The virtio header lies in the sk_buff's control block, the data is sent from where it is.
+ * The virtio header lies before the frame if there is room, else in the sk_buff's control block;
+ * the data is sent from where it is.
  */
 #include <linux/etherdevice.h>
 #include <linux/mm.h>
@@ -14,6 +15,8 @@
 
 /* Descriptors of the largest packet: header, head, fragments. */
 #define WORST_CASE (MAX_SKB_FRAGS + 2)
+
+#define HEADER_SIZE sizeof(struct virtio_net_hdr_mrg_rxbuf)
 
 /* Returns whether it was a port's buffer. */
 static bool finish(struct paste_os_nic *nic, void *token, int budget)
@@ -92,20 +95,30 @@ static struct paste_piece piece_of(const void *data, unsigned int length)
 	return (struct paste_piece){ virt_to_page(data), offset_in_page(data), length };
 }
 
+/* Room for the virtio header, and nobody else sends with what is there. */
+static bool has_room_in_front(const struct sk_buff *skb)
+{
+	return !skb_header_cloned(skb) && skb_headroom(skb) >= HEADER_SIZE &&
+	       IS_ALIGNED((unsigned long)skb->data, __alignof__(struct virtio_net_hdr_mrg_rxbuf));
+}
+
 static int enqueue(struct paste_os_nic *nic, struct sk_buff *skb)
 {
-	struct virtio_net_hdr_mrg_rxbuf *header = (void *)skb->cb;
+	bool in_front = has_room_in_front(skb);
+	struct virtio_net_hdr_mrg_rxbuf *header = in_front ? (void *)(skb->data - HEADER_SIZE) :
+							     (void *)skb->cb;
 	struct paste_piece pieces[WORST_CASE];
 	int i, count = 0, error;
 
-	BUILD_BUG_ON(sizeof(*header) > sizeof(skb->cb));
+	BUILD_BUG_ON(HEADER_SIZE > sizeof(skb->cb));
 	BUILD_BUG_ON(WORST_CASE > PASTE_CHAIN_MAX);
 	error = virtio_net_hdr_from_skb(skb, &header->hdr, true, false, 0);
 	if (error)
 		return error;
 	header->num_buffers = 0;
-	pieces[count++] = piece_of(header, sizeof(*header));
-	pieces[count++] = piece_of(skb->data, skb_headlen(skb));
+	pieces[count++] = piece_of(header, HEADER_SIZE + (in_front ? skb_headlen(skb) : 0));
+	if (!in_front)
+		pieces[count++] = piece_of(skb->data, skb_headlen(skb));
 	for (i = 0; i < skb_shinfo(skb)->nr_frags; i++) {
 		const skb_frag_t *frag = &skb_shinfo(skb)->frags[i];
 
@@ -113,6 +126,19 @@ static int enqueue(struct paste_os_nic *nic, struct sk_buff *skb)
 							skb_frag_size(frag) };
 	}
 	return paste_vring_add(&nic->tx, pieces, count, 0, skb);
+}
+
+/* Under the TX queue's lock: have an interrupt when most is sent. */
+static void expect_sent(struct paste_os_nic *nic)
+{
+	/* False: much was sent meanwhile, and no interrupt will say so. */
+	if (!paste_vring_enable_delayed(&nic->tx)) {
+		paste_nic_tx_free_sent(nic, 0);
+		wake_if_room(nic);
+		if (!paste_vring_enable_delayed(&nic->tx))
+			paste_nic_schedule(nic);
+	}
+	paste_nic_watch(nic);
 }
 
 /* Frames of a softirq that came in between are not the corker's. */
@@ -139,6 +165,7 @@ void paste_os_nic_uncork(struct paste_os_nic *nic)
 		queue = netdev_get_tx_queue(nic->dev, 0);
 		__netif_tx_lock(queue, smp_processor_id());
 		paste_vring_kick(&nic->tx);
+		expect_sent(nic);
 		__netif_tx_unlock(queue);
 	}
 	spin_unlock_bh(&nic->raw_lock);
@@ -163,15 +190,11 @@ netdev_tx_t paste_nic_transmit(struct sk_buff *skb, struct net_device *dev)
 	}
 	if (paste_vring_room(&nic->tx) < WORST_CASE)
 		netif_tx_stop_queue(queue);
-	if ((!netdev_xmit_more() && !is_corked(nic)) || netif_xmit_stopped(queue))
+	/* Its uncork does the rest. */
+	if (is_corked(nic) && !netif_xmit_stopped(queue))
+		return NETDEV_TX_OK;
+	if (!netdev_xmit_more() || netif_xmit_stopped(queue))
 		paste_vring_kick(&nic->tx);
-	/* False: much was sent meanwhile, and no interrupt will say so. */
-	if (!paste_vring_enable_delayed(&nic->tx)) {
-		paste_nic_tx_free_sent(nic, 0);
-		wake_if_room(nic);
-		if (!paste_vring_enable_delayed(&nic->tx))
-			paste_nic_schedule(nic);
-	}
-	paste_nic_watch(nic);
+	expect_sent(nic);
 	return NETDEV_TX_OK;
 }
