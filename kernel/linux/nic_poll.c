@@ -64,7 +64,7 @@ static enum hrtimer_restart watch_ends(struct hrtimer *timer)
 void paste_nic_watch(struct paste_os_nic *nic)
 {
 	if (unlikely(paste_vring_may_miss(&nic->rx.vring) || paste_vring_may_miss(&nic->tx)) &&
-	    !hrtimer_active(&nic->watch))
+	    !hrtimer_is_queued(&nic->watch))
 		hrtimer_start(&nic->watch, ns_to_ktime(WATCH_NS), HRTIMER_MODE_REL);
 }
 
