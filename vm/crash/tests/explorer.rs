@@ -153,3 +153,19 @@ fn a_sample_keeps_to_its_bound() {
     assert!(found.sampled_points > 180, "{found:?}");
     assert!(found.states < 200 * 40, "{found:?}");
 }
+
+#[test]
+fn a_line_that_is_written_for_ever_is_bounded() {
+    let mut program = Program::new(64);
+    for number in 0..3000_u64 {
+        program.store(number % 4 * 8, &number.to_le_bytes());
+        program.nontemporal(32 + number % 4 * 8, &number.to_le_bytes());
+    }
+    let point = Point { event: 6000, step: 0 };
+    let moment = Moment::at(vec![0; 64], &program.events, Rules::default(), point);
+    let (line, is_bounded) = moment.model().in_flight(Line(0)).unwrap();
+    assert!(is_bounded);
+    assert!(line.values.len() < 1200, "{}", line.values.len());
+    assert_eq!(line.values[0], [0; 64]);
+    assert_eq!(line.values[line.all], program.live[..]);
+}

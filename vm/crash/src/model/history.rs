@@ -136,9 +136,11 @@ impl History {
             |(at, write): (usize, &Write)| (write.kind != WriteKind::Nontemporal).then_some(at);
         let cuts: Vec<_> = self.writes.iter().enumerate().filter_map(cached).collect();
         for survivors in 0..=cuts.len() {
-            let last = survivors.checked_sub(1).map(|last| cuts[last]);
-            let next = cuts.get(survivors).copied();
-            self.subsets(last, next, cuts.as_slice(), &mut values);
+            if values.values.len() >= MOST_VALUES {
+                values.is_bounded = true;
+                break;
+            }
+            self.subsets(&cuts, survivors, &mut values);
         }
         values
     }
@@ -157,19 +159,24 @@ impl History {
         Values { values, is_bounded }
     }
 
-    /// The values where of the cached writes those up to `last` survive and those from `next` on
-    /// do not: each word holds a prefix of its own writes between these bounds.
-    fn subsets(&self, last: Option<usize>, next: Option<usize>, cuts: &[usize], out: &mut Values) {
+    /// The values where of the cached writes (which stand at `cuts`) this many survive: each word
+    /// holds a prefix of its own writes, no less and no more than these bring with them.
+    fn subsets(&self, cuts: &[usize], survivors: usize, out: &mut Values) {
         let mut base = self.durable;
         let mut steps: [Vec<usize>; WORDS] = Default::default();
+        // For each word, up to where its writes survive with the cached ones (M3).
+        let mut tied = [0; WORDS];
+        for cut in &cuts[..survivors] {
+            tied[usize::from(self.writes[*cut].what.word)] = *cut + 1;
+        }
         let mut closed = [false; WORDS];
+        let end = cuts.get(survivors).copied().unwrap_or(usize::MAX);
         for (at, write) in self.writes.iter().enumerate() {
             let word = usize::from(write.what.word);
-            let is_cached = cuts.binary_search(&at).is_ok();
-            if is_cached && next.is_some_and(|next| at >= next) {
-                closed[word] = true;
-            } else if is_cached || self.is_overtaken(at, last, cuts) {
+            if at < tied[word] {
                 write.what.apply(&mut base);
+            } else if write.kind != WriteKind::Nontemporal && at >= end {
+                closed[word] = true;
             } else if !closed[word] {
                 steps[word].push(at);
             }
@@ -187,13 +194,6 @@ impl History {
                 self.few(base, &steps, &mut out.values);
             }
         }
-    }
-
-    /// Whether a cached write to the same word comes after, and survives (M3).
-    fn is_overtaken(&self, at: usize, last: Option<usize>, cuts: &[usize]) -> bool {
-        let word = self.writes[at].what.word;
-        let later = cuts.iter().filter(|cut| **cut > at && last.is_some_and(|last| **cut <= last));
-        later.into_iter().any(|cut| self.writes[*cut].what.word == word)
     }
 
     /// The value with this number among all products of words' prefixes.
