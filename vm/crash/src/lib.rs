@@ -3,7 +3,7 @@
 //! The rules are those of `docs/crash-model.md`; the code cites them as M1, M2 and so on. Pure: no
 //! guest, no QEMU, no process, only byte slices.
 //!
-//! - [`line`], [`event`], [`marker`], [`rules`]: the words of the model.
+//! - [`line`](mod@line), [`event`], [`marker`], [`rules`]: the words of the model.
 //! - [`trace`], [`recording`]: what was seen of a run, as a file and in memory.
 //! - [`state`]: what is in flight at one moment, line by line, each with its possible values.
 //! - [`model`]: two models that answer with such a state, from every store or from flushes alone;
