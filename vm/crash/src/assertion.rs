@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::Event;
 use crate::marker::Op;
-use crate::model::stores::{TraceModel, steps};
+use crate::model::stores::TraceModel;
 use crate::report::{Explainer, Lost, Site, Symbols};
 use crate::rules::Rules;
 
@@ -38,9 +38,7 @@ pub fn assertions(
     let mut model = TraceModel::new(image, rules);
     let mut found = Assertions::default();
     for (event, number) in events.iter().zip(1..) {
-        for step in steps(event) {
-            model.apply(number, step);
-        }
+        model.play(number, event);
         let Event::Marker(marker) = event else { continue };
         if marker.op != Op::AssertPersisted {
             continue;

@@ -226,7 +226,6 @@ impl<'a> Explorer<'a> {
             } else {
                 found.duplicates += 1;
             }
-            true
         };
         let news = if self.all_is_new { News::Everything } else { News::Lines(&self.changed) };
         let seed = point.hash(self.plan.seed);

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 use crate::event::{Event, FenceKind, FlushKind, Vcpu};
 use crate::line::{Line, LineBytes};
-use crate::model::stores::{TraceModel, steps};
+use crate::model::stores::TraceModel;
 use crate::recording::{KERNEL, PROGRAM, Recording};
 use crate::rules::{DeviceWrites, Domain, Fences, Rules};
 
@@ -134,9 +134,7 @@ fn add(program: &mut Recording, operation: &str) {
 pub fn modelled(events: &[Event], rules: Rules, line: Line) -> BTreeSet<LineBytes> {
     let mut model = TraceModel::new(vec![0; BYTES], rules);
     for (event, number) in events.iter().zip(1..) {
-        for step in steps(event) {
-            model.apply(number, step);
-        }
+        model.play(number, event);
     }
     let values = model.in_flight(line).map(|(line, _)| line.values);
     values.unwrap_or_else(|| vec![line.of(model.durable())]).into_iter().collect()

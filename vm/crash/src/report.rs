@@ -14,7 +14,7 @@ use crate::line::{Line, LineBytes, Offset, Range};
 use crate::marker::Marker;
 use crate::minimise::{Smallest, minimise};
 use crate::model::history::{Write, WriteKind};
-use crate::model::stores::{TraceModel, Work, steps};
+use crate::model::stores::{TraceModel, Work};
 use crate::moment::Moment;
 use crate::rules::Rules;
 
@@ -166,9 +166,7 @@ pub fn redundant(
 ) -> Redundant {
     let mut model = TraceModel::new(image, rules);
     for (event, number) in events.iter().zip(1..) {
-        for step in steps(event) {
-            model.apply(number, step);
-        }
+        model.play(number, event);
     }
     let Work { flushes, fences, redundant_flushes, idle_fences } = model.work().clone();
     let sorted = |sites: std::collections::BTreeMap<Pc, u64>| {

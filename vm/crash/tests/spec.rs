@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use common::Program;
 use common::random::{BYTES, LINES, Random, program, rules};
 use common::spec::possible;
-use crash::model::stores::steps;
 use crash::{
     DeviceWrites, DiffModel, Domain, Event, FenceKind, Line, LineBytes, Rules, TraceModel,
 };
@@ -15,9 +14,7 @@ use crash::{
 fn traced(events: &[Event], rules: Rules) -> TraceModel {
     let mut model = TraceModel::new(vec![0; BYTES], rules);
     for (event, number) in events.iter().zip(1..) {
-        for step in steps(event) {
-            model.apply(number, step);
-        }
+        model.play(number, event);
     }
     model
 }

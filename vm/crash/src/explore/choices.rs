@@ -61,13 +61,13 @@ pub(crate) enum News<'a> {
     Lines(&'a [Line]),
 }
 
-/// Calls `visit` with each choice until it says stop (false).
+/// Calls `visit` with each choice.
 pub(crate) fn each(
     flight: &Flight,
     bounds: Bounds,
     seed: u64,
     news: News<'_>,
-    visit: &mut dyn FnMut(&Choice) -> bool,
+    visit: &mut dyn FnMut(&Choice),
 ) -> Extent {
     let product = flight.lines().try_fold(1_u64, |product, line| {
         let product = product.checked_mul(line.values.len() as u64);
@@ -75,24 +75,23 @@ pub(crate) fn each(
     });
     if let Some(product) = product {
         for number in 0..product {
-            if !visit(&numbered(flight, number)) {
-                break;
-            }
+            visit(&numbered(flight, number));
         }
         return Extent::Exhaustive;
     }
     let total: u64 = flight.lines().map(|line| 2 * line.values.len() as u64).sum();
     let is_sampled = total > bounds.most;
-    let mut go_on =
-        [false, true].iter().all(|all| visit(&Choice { all: *all, except: Vec::new() }));
-    if go_on {
-        go_on = families(flight, news, &mut |choice| {
-            (is_sampled && lot(seed, choice) % total >= bounds.most) || visit(choice)
-        });
+    for all in [false, true] {
+        visit(&Choice { all, except: Vec::new() });
     }
+    families(flight, news, &mut |choice| {
+        if !is_sampled || lot(seed, choice) % total < bounds.most {
+            visit(choice);
+        }
+    });
     let mut random = Random(seed ^ 1);
     for _ in 0..bounds.random {
-        go_on = go_on && visit(&any(flight, &mut random));
+        visit(&any(flight, &mut random));
     }
     if is_sampled { Extent::Sampled } else { Extent::Families }
 }
@@ -105,14 +104,12 @@ fn lot(seed: u64, choice: &Choice) -> u64 {
 }
 
 /// One in, one out and torn, for each line.
-fn families(flight: &Flight, news: News<'_>, visit: &mut dyn FnMut(&Choice) -> bool) -> bool {
+fn families(flight: &Flight, news: News<'_>, visit: &mut dyn FnMut(&Choice)) {
     let mut choice = Choice { all: true, except: vec![(Line(0), 0)] };
     for line in flight.lines() {
         for value in (0..line.values.len()).filter(|value| *value != line.all) {
             choice.except[0] = (line.line, value);
-            if !visit(&choice) {
-                return false;
-            }
+            visit(&choice);
         }
     }
     choice.all = false;
@@ -123,12 +120,9 @@ fn families(flight: &Flight, news: News<'_>, visit: &mut dyn FnMut(&Choice) -> b
     for line in flight.lines().filter(|line| changed(line.line)) {
         for value in 1..line.values.len() {
             choice.except[0] = (line.line, value);
-            if !visit(&choice) {
-                return false;
-            }
+            visit(&choice);
         }
     }
-    true
 }
 
 /// The choice with this number among all.

@@ -109,6 +109,13 @@ impl TraceModel {
         Some((in_flight, values.is_bounded))
     }
 
+    /// Carries out all steps of the event with this number.
+    pub fn play(&mut self, number: u64, event: &Event) {
+        for step in steps(event) {
+            self.apply(number, step);
+        }
+    }
+
     /// Carries out a step of the event with this number (they ascend); which lines may be other
     /// than before. What lies outside the NVDIMM is ignored.
     pub fn apply(&mut self, number: u64, step: Step<'_>) -> Vec<Line> {
