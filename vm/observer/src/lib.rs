@@ -1,6 +1,6 @@
 //! Observer: a QEMU plugin that watches a guest from outside.
 //!
-//! The guest says where it is with markers (`marker`), instructions that do nothing on any CPU.
+//! The guest says where it is with markers (`crash::Op`), instructions that do nothing on any CPU.
 //! The observer counts the guest's instructions and writes the count at each marker of kind STATS
 //! into a file, one JSON object a line (`count`). `qemu_api` declares what it uses of QEMU's
 //! plugin interface, found by name at load time, so that one library serves every QEMU that has
@@ -11,7 +11,6 @@
 #![deny(unsafe_code)]
 
 mod count;
-mod marker;
 mod options;
 #[expect(unsafe_code, reason = "QEMU calls these functions by their C names")]
 mod plugin;

@@ -3,8 +3,9 @@
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::sync::OnceLock;
 
+use crash::{Op, marker};
+
 use crate::count::{Out, Stats};
-use crate::marker::{self, Op};
 use crate::options::Options;
 use crate::qemu_api::{self as qemu, Block, Field, PluginId, RegisterHandle, Translation};
 
@@ -112,9 +113,8 @@ extern "C" fn block_is_translated(_: PluginId, block: *mut Block) {
     for n in 0..len {
         let mut bytes = [0; marker::LEN + 1];
         let len = block.bytes(n, &mut bytes).min(bytes.len());
-        match marker::decode(&bytes[..len]) {
-            Some(Op::Stats) => block.on_exec(n, stats, 0),
-            None => {}
+        if Op::decode(&bytes[..len]) == Some(Op::Stats) {
+            block.on_exec(n, stats, 0);
         }
     }
 }
