@@ -76,11 +76,7 @@ impl Host {
         let deadline = Instant::now() + within;
         let left = || deadline.saturating_duration_since(Instant::now());
         let mut all = messages.into_iter();
-        let queued = all.try_for_each(|(tcp, message)| {
-            let (first, rest) = message.split_at(message.len().min(CHUNK));
-            tcp.queue(first, true, left())?;
-            if rest.is_empty() { Ok(()) } else { tcp.send_rest(rest, false, left()) }
-        });
+        let queued = all.try_for_each(|(tcp, message)| tcp.queue(message, left(), || ()));
         self.mailbox.wake();
         queued
     }
@@ -188,35 +184,32 @@ impl Tcp {
     /// # Errors
     /// `Closed` after `shut_write`, `Reset`, `LinkLost`, `Timeout` (a part may have been queued).
     pub fn send_all(&self, message: &[u8], within: Duration) -> Result<()> {
-        self.send_rest(message, true, within)
+        self.queue(message, within, || self.mailbox.wake())
     }
 
-    /// Sends what may be the rest of a message (`starts` is false then).
-    fn send_rest(&self, bytes: &[u8], starts: bool, within: Duration) -> Result<()> {
+    /// Puts a message into the queue, and calls `queued` after each part of it. The network looks
+    /// at the queue when it is woken, at the latest when there is no room.
+    fn queue(&self, message: &[u8], within: Duration, queued: impl Fn()) -> Result<()> {
         let deadline = Instant::now() + within;
-        for (index, chunk) in bytes.chunks(CHUNK).enumerate() {
+        for (index, chunk) in message.chunks(CHUNK).enumerate() {
             let left = deadline.saturating_duration_since(Instant::now());
-            self.queue(chunk, starts && index == 0, left)?;
-            self.mailbox.wake();
-        }
-        Ok(())
-    }
-
-    /// Puts a chunk into the queue when there is room. The network does not look at it by itself.
-    fn queue(&self, chunk: &[u8], starts: bool, within: Duration) -> Result<()> {
-        let mut bytes = chunk.to_vec();
-        self.connection.wait(within, "send", |state| {
-            if let Err(error) = self.sendable(state) {
-                return Some(Err(error));
-            }
-            let room = state.tx.is_empty() || state.tx_len + bytes.len() <= TX_LIMIT;
-            room.then(|| {
+            let mut bytes = chunk.to_vec();
+            self.connection.wait(left, "send", |state| {
+                if let Err(error) = self.sendable(state) {
+                    return Some(Err(error));
+                }
+                if !state.tx.is_empty() && state.tx_len + bytes.len() > TX_LIMIT {
+                    self.mailbox.wake();
+                    return None;
+                }
                 let bytes = std::mem::take(&mut bytes);
                 state.tx_len += bytes.len();
-                state.tx.push_back(Chunk { bytes, taken: 0, starts });
-                Ok(())
-            })
-        })
+                state.tx.push_back(Chunk { bytes, taken: 0, starts: index == 0 });
+                Some(Ok(()))
+            })?;
+            queued();
+        }
+        Ok(())
     }
 
     fn sendable(&self, state: &State) -> Result<()> {

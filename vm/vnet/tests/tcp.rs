@@ -48,6 +48,21 @@ fn megabytes_come_back_as_they_were_sent() {
 }
 
 #[test]
+fn what_is_sent_in_one_go_may_be_more_than_a_queue_holds() {
+    with_echo(FEATURES, 1, |host| {
+        let tcp = host.connect(server(ECHO), SOON).unwrap();
+        let sent = needle(42, 4 << 20);
+        let mut got = vec![0; sent.len()];
+        std::thread::scope(|scope| {
+            let messages = sent.chunks(100_000).map(|message| (&tcp, message));
+            scope.spawn(|| host.send_each(messages, LONG).unwrap());
+            tcp.recv_exact(&mut got, LONG).unwrap();
+        });
+        assert!(got == sent);
+    });
+}
+
+#[test]
 fn sixty_four_connections_work_at_once() {
     with_echo(FEATURES, 64, |host| {
         let open = |index: u64| (index, host.connect(server(ECHO), SOON).unwrap());

@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
 use crate::counters::{Tally, count};
 use crate::packet::Packet;
 
@@ -31,7 +33,7 @@ pub(crate) struct Way {
 impl Way {
     /// A direction with its own sequence of choices.
     pub(crate) fn new(fault: Option<Fault>, direction: u64, tally: Arc<Tally>) -> Self {
-        let own = |fault: Fault| Fault { seed: mix(fault.seed ^ direction), ..fault };
+        let own = |fault: Fault| Fault { seed: random(direction, fault.seed), ..fault };
         Self { fault: fault.map(own), drawn: 0, held: None, tally }
     }
 
@@ -47,7 +49,8 @@ impl Way {
     }
 
     fn hit(&mut self, fault: Fault, frame: Vec<u8>) -> [Option<Vec<u8>>; 2] {
-        let draw = self.draw();
+        self.drawn += 1;
+        let draw = random(self.drawn, fault.seed) % 1000;
         if draw < u64::from(fault.lost) {
             count(&self.tally.lost);
             return [self.held.take(), None];
@@ -59,20 +62,11 @@ impl Way {
         }
         [Some(frame), self.held.take()]
     }
-
-    /// The next number below 1000.
-    fn draw(&mut self) -> u64 {
-        self.drawn += 1;
-        mix(self.fault.map_or(0, |fault| fault.seed).wrapping_add(mix(self.drawn))) % 1000
-    }
 }
 
-/// The mixing step of the splitmix64 generator.
-fn mix(x: u64) -> u64 {
-    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
+/// The random number at this place of a seed's sequence.
+fn random(place: u64, seed: u64) -> u64 {
+    xxh3_64_with_seed(&place.to_le_bytes(), seed)
 }
 
 #[cfg(test)]
