@@ -96,6 +96,16 @@ impl Bench {
         Ok(exit)
     }
 
+    /// What the loaded module counts under this name.
+    ///
+    /// # Errors
+    /// The module has no such counter, or is not loaded.
+    pub fn module_counter(&self, name: &str) -> anyhow::Result<u64> {
+        let told = self.shell("cat /sys/module/paste/parameters/counters")?;
+        let of = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
+        told.lines().find_map(of).with_context(|| format!("read the counter {name}"))
+    }
+
     /// Runs a shell script in the guest; what it wrote to standard output.
     pub fn shell(&self, script: &str) -> anyhow::Result<String> {
         Ok(self.run(&Command::shell(script).timeout(PATIENCE))?.text())

@@ -33,7 +33,6 @@ pub struct Programs {
 /// # Errors
 /// There is no cargo that works, or its own, with the end of what it said.
 pub(crate) fn build(cargo: &Path, root: &Path) -> anyhow::Result<Programs> {
-    toolchain::cargo_version(cargo, root, BUILD_TIME).context("build the guest programs")?;
     let folder = root.join("target/guest");
     Program::new(cargo)
         .args(["build", "--quiet", "--release", "--locked", "--target", TARGET])
@@ -44,6 +43,8 @@ pub(crate) fn build(cargo: &Path, root: &Path) -> anyhow::Result<Programs> {
         .cwd(root)
         .timeout(BUILD_TIME)
         .run_ok()
+        // Without a toolchain cargo's own words lead nowhere.
+        .or_else(|error| toolchain::cargo_version(cargo, root, BUILD_TIME).and(Err(error)))
         .context("build the guest programs")?;
     let built = folder.join(TARGET).join("release");
     let (agent, cases) = (built.join("agent"), built.join("e2e-guest"));

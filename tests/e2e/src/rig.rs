@@ -159,6 +159,18 @@ impl Rig {
         Ok(Bench::equip(guest, vnet, medium, program, self.deadline)?.watched(watch))
     }
 
+    /// Boots such a guest, gives it its address, and loads the module, built with these flags.
+    ///
+    /// # Errors
+    /// As [`Rig::boot`], and the compiler's.
+    pub fn boot_with_module(&self, needs: Needs, flags: &[&str]) -> anyhow::Result<Bench> {
+        let module = self.module(flags)?;
+        let bench = self.boot(needs)?;
+        bench.address()?;
+        bench.load(&module)?;
+        Ok(bench)
+    }
+
     fn watch(&self) -> anyhow::Result<Watch> {
         self.step("build the observer");
         Ok(Watch::new(&self.world.observer()?, &self.dir.join("observed.jsonl")))
@@ -195,6 +207,16 @@ impl Rig {
     /// Reports a figure under one of the names that the README lists.
     pub fn figure(&mut self, name: &'static str, value: f64) {
         self.figures.insert(name, value);
+    }
+
+    /// Reports a count as a figure.
+    ///
+    /// # Errors
+    /// It is too large to be exact.
+    pub fn count(&mut self, name: &'static str, count: u64) -> anyhow::Result<()> {
+        let exact = u32::try_from(count).with_context(|| format!("report {name}={count}"))?;
+        self.figure(name, exact.into());
+        Ok(())
     }
 
     /// Reports an example of how payload went.

@@ -1,4 +1,4 @@
-//! Toolchain: the Rust that builds the guest programs, looked at before it is needed.
+//! Toolchain: the Rust that builds the guest programs, and what to do if there is none that works.
 
 use std::path::Path;
 use std::time::Duration;

@@ -39,11 +39,8 @@ pub(super) fn rows(rig: &mut Rig) -> anyhow::Result<()> {
 
 /// A guest with the module, and with one of the programs that try the device.
 pub(super) fn equip(rig: &mut Rig, name: &str) -> anyhow::Result<Bench> {
-    let module = rig.module(&[])?;
     let built = rig.world().device_program(name)?;
-    let bench = rig.boot(Needs::devdax(Mib(64)).cpus(2))?;
-    bench.address()?;
-    bench.load(&module)?;
+    let bench = rig.boot_with_module(Needs::devdax(Mib(64)).cpus(2), &[])?;
     bench.put(&built, &program(name))?;
     Ok(bench)
 }
@@ -92,8 +89,7 @@ pub(super) fn hostile(rig: &mut Rig) -> anyhow::Result<()> {
     for deep in ["registered", "attached", "sockets", "slots"] {
         ensure!(number(&did, deep)? >= 100, "only {deep} of {did} got deep enough");
     }
-    let operations = u32::try_from(operations).context("count the operations")?;
-    rig.figure("hostile_operations", f64::from(operations));
+    rig.count("hostile_operations", operations)?;
     leave(rig, &bench)
 }
 

@@ -20,10 +20,7 @@ const IOCTL: u64 = 16;
 /// One receive call and one send call echo a message on each of 64 connections; epoll needs two
 /// for each.
 pub(super) fn one_call(rig: &mut Rig) -> anyhow::Result<()> {
-    let module = rig.module(&[])?;
-    let bench = rig.boot(Needs::devdax(Mib(64)))?;
-    bench.address()?;
-    bench.load(&module)?;
+    let bench = rig.boot_with_module(Needs::devdax(Mib(64)), &[])?;
     rig.step("echo through slots");
     let args = ["/dev/dax0.0", &PORT.to_string(), &CONNECTIONS.to_string()];
     let calls = play(rig, &bench, bench.part("batching::slots", &args)?)?;

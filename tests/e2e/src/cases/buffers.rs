@@ -40,7 +40,7 @@ pub(super) fn conserved(rig: &mut Rig) -> anyhow::Result<()> {
     let received = flow(rig, &bench, BATCHES, PLACES)?;
     ensure!(received >= SLOTS, "only {received} slots came");
     let copied = copied_bytes(&bench)?;
-    rig.figure("cpu_copied_bytes", figure(copied)?);
+    rig.count("cpu_copied_bytes", copied)?;
     ensure!(copied == 0, "{copied} bytes are not where the backend wrote them");
     leave(rig, &bench)
 }
@@ -83,15 +83,11 @@ fn flow(rig: &mut Rig, bench: &Bench, batches: usize, places: &str) -> anyhow::R
     let told = part.hear_of("received")?;
     part.end()?;
     let (received, leaked) = (number(&told, "received")?, number(&told, "leaked")?);
-    rig.figure("received_packets", figure(received)?);
-    rig.figure("sent_bytes", figure(sent)?);
-    rig.figure("leaked_buffers", figure(leaked)?);
+    rig.count("received_packets", received)?;
+    rig.count("sent_bytes", sent)?;
+    rig.count("leaked_buffers", leaked)?;
     ensure!(leaked == 0, "{leaked} buffers are lost after {received} packets");
     Ok(received)
-}
-
-fn figure(value: u64) -> anyhow::Result<f64> {
-    Ok(u32::try_from(value).context("a figure is small")?.into())
 }
 
 /// What came back: on each connection nothing but the message, again and again.

@@ -27,9 +27,6 @@ const MESSAGE: usize = 64;
 /// The sniffer's file in the guest.
 const DUMP: &str = "/run/dump.pcap";
 
-/// What the module says about itself.
-const COUNTERS: &str = "/sys/module/paste/parameters/counters";
-
 /// tcpdump finds every message, on its way in and on its way out.
 pub(super) fn sniffer(rig: &mut Rig) -> anyhow::Result<()> {
     let Scene { bench, tcps, .. } = &Scene::set(rig)?;
@@ -102,10 +99,7 @@ struct Scene {
 
 impl Scene {
     fn set(rig: &Rig) -> anyhow::Result<Self> {
-        let module = rig.module(&[])?;
-        let bench = rig.boot(Needs::devdax(Mib(64)))?;
-        bench.address()?;
-        bench.load(&module)?;
+        let bench = rig.boot_with_module(Needs::devdax(Mib(64)), &[])?;
         let mut echo = bench.part("life::echo", &["/dev/dax0.0", &PORT.to_string(), "2"])?;
         echo.hear_of("listening")?;
         let tcps = [bench.connect()?, bench.connect()?];
@@ -133,16 +127,11 @@ fn hear(tcp: &Tcp, message: &[u8]) -> anyhow::Result<()> {
 
 /// With nobody there, the module itself says that the messages took no detour, either way.
 fn takes_the_short_way(bench: &Bench, tcp: &Tcp, seed: Seed) -> anyhow::Result<()> {
-    let read = |name: &str| -> anyhow::Result<u64> {
-        let text = bench.shell(&format!("cat {COUNTERS}"))?;
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        value.context("find a counter")?.parse().context("read a counter")
-    };
     let ways = ["short_way_frames", "out_short_way_segments"];
-    let before = ways.map(read);
+    let before = ways.map(|way| bench.module_counter(way));
     exchange(tcp, seed)?;
     for (way, before) in ways.into_iter().zip(before) {
-        let taken = read(way)? - before?;
+        let taken = bench.module_counter(way)? - before?;
         ensure!(taken >= MESSAGES, "{way}: {taken} of {MESSAGES} messages took it");
     }
     Ok(())

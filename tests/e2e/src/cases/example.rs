@@ -61,9 +61,8 @@ pub(super) fn http(rig: &mut Rig) -> anyhow::Result<()> {
             strangers(&bench)?;
         }
     }
-    rig.figure("records_acked", f64::from(u32::try_from(acked.len())?));
-    rig.figure("records_lost", 0.0);
-    Ok(())
+    rig.count("records_acked", acked.len() as u64)?;
+    rig.count("records_lost", 0)
 }
 
 /// What people use: curl stores and fetches a body, wrk fetches one as fast as it can.

@@ -26,10 +26,7 @@ const TURN: Duration = Duration::from_millis(200);
 
 /// A killed application's NIC, sockets and pool are free with its end, and the rest goes on.
 pub(super) fn kill_app(rig: &mut Rig) -> anyhow::Result<()> {
-    let module = rig.module(&[])?;
-    let bench = rig.boot(Needs::devdax(Mib(64)))?;
-    bench.address()?;
-    bench.load(&module)?;
+    let bench = rig.boot_with_module(Needs::devdax(Mib(64)), &[])?;
     let (mut times, mut lendable) = (Vec::new(), None);
     for kill in 0..KILLS {
         rig.step(format!("kill the application, {} of {KILLS}", kill + 1));

@@ -25,11 +25,8 @@ const LATE: u16 = 15;
 
 /// Every reply is whole and right, and all buffers come back.
 pub(super) fn lossy(rig: &mut Rig) -> anyhow::Result<()> {
-    let module = rig.module(&[])?;
     let fault = Fault { seed: rig.seed().0, lost: LOST, late: LATE };
-    let bench = rig.boot(Needs::devdax(Mib(64)).faulty(fault))?;
-    bench.address()?;
-    bench.load(&module)?;
+    let bench = rig.boot_with_module(Needs::devdax(Mib(64)).faulty(fault), &[])?;
     let args = ["/dev/dax0.0", &PORT.to_string(), &CONNECTIONS.to_string(), "1"];
     let mut part = bench.part("performance::slots", &args)?;
     part.hear_of("listening")?;
@@ -73,10 +70,8 @@ fn was_bad(rig: &Rig, bench: &Bench) -> anyhow::Result<()> {
     let cable = bench.counters();
     rig.step(format!("{} segments lost, {} late", cable.lost, cable.late));
     ensure!(cable.lost > 20 && cable.late > 20, "the cable was too good: {cable:?}");
-    let counters = bench.shell("cat /sys/module/paste/parameters/counters")?;
     for name in ["short_way_frames", "out_short_way_segments"] {
-        let of = |line: &str| line.strip_prefix(name)?.trim().parse::<u64>().ok();
-        let count = counters.lines().find_map(of).with_context(|| format!("read {name}"))?;
+        let count = bench.module_counter(name)?;
         ensure!(count > 1000, "only {count} {name}");
     }
     Ok(())

@@ -40,7 +40,7 @@ pub(super) fn log(rig: &mut Rig) -> anyhow::Result<()> {
     drop(story.serve(&bench, 1 + MOST)?);
     let bench = bench.shut_down()?.boot()?;
     let verdict = story.recover(&bench);
-    story.report(rig);
+    story.report(rig)?;
     verdict
 }
 
@@ -163,10 +163,9 @@ impl Story {
         Ok(())
     }
 
-    fn report(&self, rig: &mut Rig) {
-        let figure = |count| u32::try_from(count).map_or(f64::INFINITY, f64::from);
-        rig.figure("records_acked", figure(self.acked));
-        rig.figure("records_lost", figure(self.lost));
+    fn report(&self, rig: &mut Rig) -> anyhow::Result<()> {
+        rig.count("records_acked", self.acked as u64)?;
+        rig.count("records_lost", self.lost as u64)
     }
 }
 

@@ -30,12 +30,11 @@ const POOL: &str = "/dev/dax0.0";
 /// Replies leave from the very bytes of the NVDIMM that hold the stored record.
 pub(super) fn send(rig: &mut Rig) -> anyhow::Result<()> {
     let sight = look(rig, &[])?;
-    let bytes = u32::try_from(CONNECTIONS * LEN * TIMES).context("count bytes")?;
-    rig.figure("sent_bytes", f64::from(bytes));
-    rig.figure("sent_bytes_copied", sight.copied);
+    rig.count("sent_bytes", (CONNECTIONS * LEN * TIMES) as u64)?;
+    rig.count("sent_bytes_copied", sight.copied)?;
     rig.way(sight.way.clone());
     sight.judge().map_err(|why| anyhow!(why))?;
-    ensure!(sight.copied == 0.0, "the module says that it copied {} bytes", sight.copied);
+    ensure!(sight.copied == 0, "the module says that it copied {} bytes", sight.copied);
     Ok(())
 }
 
@@ -54,7 +53,7 @@ struct Sight {
     stored: Vec<Vec<Span>>,
     taken: Vec<Taken>,
     /// Bytes that the module says it copied for sending.
-    copied: f64,
+    copied: u64,
     /// How the first part of the first record went.
     way: Way,
 }
@@ -67,10 +66,7 @@ impl Sight {
 
 /// Lets a guest store what it is sent and send it back.
 fn look(rig: &mut Rig, flags: &[&str]) -> anyhow::Result<Sight> {
-    let module = rig.module(flags)?;
-    let bench = rig.boot(Needs::devdax(Mib(64)))?;
-    bench.address()?;
-    bench.load(&module)?;
+    let bench = rig.boot_with_module(Needs::devdax(Mib(64)), flags)?;
     let args = [PORT as usize, CONNECTIONS, LEN, TIMES].map(|number| number.to_string());
     let args: Vec<_> = [POOL].into_iter().chain(args.iter().map(String::as_str)).collect();
     let mut part = bench.part("zero_copy::send", &args)?;
@@ -93,7 +89,7 @@ fn look(rig: &mut Rig, flags: &[&str]) -> anyhow::Result<Sight> {
     let end = part.hear_of("sent")?;
     let kept = usize::try_from(number(&end, "bytes")?)?;
     ensure!(kept == CONNECTIONS * LEN, "the log holds {kept} bytes after sending");
-    let copied = copied(&bench)?;
+    let copied = bench.module_counter("tx_copied_bytes")?;
     part.go_on()?;
     part.end()?;
     let stored = stored(&bench, &told, &tcps)?;
@@ -167,12 +163,4 @@ fn taken(bench: &Bench, before: u64, tcps: &[Tcp]) -> anyhow::Result<Vec<Taken>>
         }
     }
     Ok(taken)
-}
-
-/// What the module counts as copied for sending.
-fn copied(bench: &Bench) -> anyhow::Result<f64> {
-    let counters = "/sys/module/paste/parameters/counters";
-    let told = bench
-        .shell(&format!("awk '/^tx_copied/ {{ sum += $2 }} END {{ print sum }}' {counters}"))?;
-    told.trim().parse().context("read the module's counters")
 }

@@ -121,10 +121,9 @@ impl Sight {
 
     fn report(&self, rig: &mut Rig) -> anyhow::Result<()> {
         let bytes: usize = self.streams.iter().map(|stream| stream.bytes().len()).sum();
-        rig.figure("received_packets", as_figure(self.received.len()));
-        rig.figure("payload_bytes", as_figure(bytes));
-        rig.figure("cpu_copied_bytes", as_figure(usize::try_from(self.copied_bytes())?));
-        Ok(())
+        rig.count("received_packets", self.received.len() as u64)?;
+        rig.count("payload_bytes", bytes as u64)?;
+        rig.count("cpu_copied_bytes", self.copied_bytes())
     }
 
     fn judge(&self) -> Result<(), String> {
@@ -295,8 +294,4 @@ fn received(
     let stream = *numbers.get(&port).with_context(|| format!("a slot names port {port}"))?;
     let file = nvdimm.of_pool(number(slot, "offset")?, number(slot, "len")?)?;
     Ok(Received { stream, file, hash: number(slot, "hash")? })
-}
-
-fn as_figure(count: usize) -> f64 {
-    u32::try_from(count).map_or(f64::INFINITY, f64::from)
 }
