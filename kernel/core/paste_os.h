@@ -31,10 +31,15 @@ void paste_os_unlock(struct paste_os_lock *lock);
 /* Many short locks follow until the end, which makes them cheaper. No sleeping in between. */
 void paste_os_locks_begin(void);
 void paste_os_locks_end(void);
-/* Once per step of a loop in between: others get their turn now and then. */
+/* One step more of a long loop: true now and then, when others are to get their turn. */
+static inline bool paste_os_turn_ends(uint32_t *steps)
+{
+	return ++*steps % 64 == 0;
+}
+/* Once per step of a loop in between. */
 static inline void paste_os_locks_step(uint32_t *steps)
 {
-	if (++*steps % 64 != 0)
+	if (!paste_os_turn_ends(steps))
 		return;
 	paste_os_locks_end();
 	paste_os_locks_begin();

@@ -77,7 +77,6 @@ bool paste_pool_move(struct paste_pool *pool, uint32_t index, enum paste_owner f
 /* from gives it up: free, or NONE until the stack's last reference goes. False as above. */
 bool paste_pool_release(struct paste_pool *pool, uint32_t index, enum paste_owner from);
 
-
 /*
  * To be sent: the application's buffer gets one more stack reference. Unless the application
  * keeps it, APP -> NONE, and *fresh is a free buffer that is SLOT now. EINVAL: it is not the
@@ -115,10 +114,10 @@ bool paste_pool_move_locked(struct paste_pool *pool, uint32_t index, enum paste_
 bool paste_pool_swap_locked(struct paste_pool *pool, uint32_t former, uint32_t index);
 uint32_t paste_pool_take_locked(struct paste_pool *pool, enum paste_owner owner);
 
-/* Others get their turn in a long loop under the lock. */
+/* Once per step of a long loop under the lock. */
 static inline void paste_pool_step(struct paste_pool *pool, uint32_t *steps)
 {
-	if (++*steps % 64 != 0)
+	if (!paste_os_turn_ends(steps))
 		return;
 	paste_pool_unlock(pool);
 	paste_pool_lock(pool);
