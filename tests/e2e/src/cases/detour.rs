@@ -125,16 +125,29 @@ fn hear(tcp: &Tcp, message: &[u8]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// How often an exchange may meet a segment that has to find its route anew: the kernel forgets
+/// routes when a link comes up, which it may notice a little late.
+const ROUTES: u64 = 3;
+
 /// With nobody there, the module itself says that the messages took no detour, either way.
 fn takes_the_short_way(bench: &Bench, tcp: &Tcp, seed: Seed) -> anyhow::Result<()> {
-    let ways = ["short_way_frames", "out_short_way_segments"];
-    let before = ways.map(|way| bench.module_counter(way));
-    exchange(tcp, seed)?;
-    for (way, before) in ways.into_iter().zip(before) {
-        let taken = bench.module_counter(way)? - before?;
-        ensure!(taken >= MESSAGES, "{way}: {taken} of {MESSAGES} messages took it");
+    let mut taken = [0; 2];
+    for attempt in 0..=ROUTES {
+        let before = short_ways(bench)?;
+        exchange(tcp, seed.part(attempt))?;
+        let after = short_ways(bench)?;
+        taken = [after[0] - before[0], after[1] - before[1]];
+        if taken.iter().all(|taken| *taken >= MESSAGES) {
+            return Ok(());
+        }
     }
-    Ok(())
+    bail!("{taken:?} of {MESSAGES} messages took the short way (in, out)")
+}
+
+/// Frames that have taken the short way: in, out.
+fn short_ways(bench: &Bench) -> anyhow::Result<[u64; 2]> {
+    let out = bench.module_counter("out_short_way_segments")?;
+    Ok([bench.module_counter("short_way_frames")?, out])
 }
 
 /// While messages are exchanged, `look` counts as many frames as the observer: to the guest, from
