@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use vnet::{GuestAddress, Window};
+
 use crate::accel::Accel;
 use crate::error::{Error, Result};
 use crate::image::Image;
@@ -222,6 +224,23 @@ impl Spec {
         self
     }
 
+    /// Where in guest memory its NVDIMMs lie, in plug order.
+    ///
+    /// The machine q35 of QEMU 10 keeps memory of 2816 MiB and more to 2 GiB below 4 GiB; the rest
+    /// goes above. The next GiB begins the space of NVDIMMs, which follow each other.
+    pub fn nvdimm_windows(&self) -> Vec<Window> {
+        const GIB: u64 = 1 << 30;
+        let ram = self.ram.bytes();
+        let above = if self.ram < Mib(2816) { 0 } else { ram - 2 * GIB };
+        let mut next = 4 * GIB + above.next_multiple_of(GIB);
+        let window = |nvdimm: &Nvdimm| {
+            let (base, len) = (GuestAddress(next), nvdimm.size().bytes());
+            next += len;
+            Window { base, len }
+        };
+        self.nvdimms.iter().map(window).collect()
+    }
+
     /// Refuses what QEMU would refuse later or, worse, understand differently.
     pub(crate) fn check(&self) -> Result<()> {
         let invalid = |what: &str, reason: &str| Err(Error::invalid(what, reason));
@@ -246,5 +265,38 @@ impl Spec {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nvdimm::Mode;
+
+    #[test]
+    fn nvdimms_lie_where_qemu_puts_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let boot = BootFiles { kernel: PathBuf::new(), initrd: PathBuf::new(), root: None };
+        let mut spec = Spec::from_files("g", boot, dir.path());
+        for (name, size) in [("a", 16), ("b", 48)] {
+            let nvdimm = Nvdimm::create(dir.path().join(name), Mib(size), Mode::Devdax);
+            spec = spec.nvdimm(nvdimm.unwrap());
+        }
+        // What `query-memory-devices` of QEMU 10.0.2 says.
+        let starts = [
+            (512, 0x1_0000_0000),
+            (2048, 0x1_0000_0000),
+            (2815, 0x1_0000_0000),
+            (2816, 0x1_4000_0000),
+            (3000, 0x1_4000_0000),
+            (4096, 0x1_8000_0000),
+            (5000, 0x1_c000_0000),
+        ];
+        for (ram, start) in starts {
+            spec = spec.ram(Mib(ram));
+            let window = |base, len: Mib| Window { base: GuestAddress(base), len: len.bytes() };
+            let expected = [window(start, Mib(16)), window(start + (16 << 20), Mib(48))];
+            assert_eq!(spec.nvdimm_windows(), expected, "{ram} MiB");
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! guest, no QEMU, no process, only byte slices.
 //!
 //! - [`line`](mod@line), [`event`], [`marker`], [`rules`]: the words of the model.
+//! - [`journal`]: what a device wrote, told by the device.
 //! - [`trace`], [`recording`]: what was seen of a run, as a file and in memory.
 //! - [`state`]: what is in flight at one moment, line by line, each with its possible values.
 //! - [`model`]: two models that answer with such a state, from every store or from flushes alone;
@@ -19,6 +20,7 @@ pub mod assertion;
 pub mod checker;
 pub mod event;
 pub mod explore;
+pub mod journal;
 pub mod line;
 pub mod litmus;
 pub mod marker;

@@ -53,6 +53,14 @@ pub enum Error {
     /// All ephemeral ports are in use, or the port is listened on already.
     #[error("no port: {0}")]
     Port(u16),
+    /// The file of a journal could not be made.
+    #[error("make the journal {path}", path = .path.display())]
+    Journal {
+        /// The path asked for.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// A census was asked for an empty needle or could not read guest memory.
     #[error("search guest memory")]
     Census(#[source] io::Error),

@@ -14,6 +14,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use crate::counters::{Tally, count};
+use crate::journal::Journal;
 use crate::mailbox::Mailbox;
 use crate::memory::MemTable;
 use crate::observe::Observer;
@@ -58,6 +59,7 @@ pub(crate) struct Parts {
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) host: HostPort,
     pub(crate) observer: Observer,
+    pub(crate) journal: Option<Journal>,
     pub(crate) tally: Arc<Tally>,
     pub(crate) link: SharedLink,
 }
@@ -102,11 +104,11 @@ pub(crate) struct EventLoop {
 
 impl EventLoop {
     pub(crate) fn new(parts: Parts) -> io::Result<Self> {
-        let Parts { listener, mailbox, host, observer, tally, link } = parts;
+        let Parts { listener, mailbox, host, observer, journal, tally, link } = parts;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, TOKEN_LISTENER))?;
         epoll.add(mailbox.event(), EpollEvent::new(EpollFlags::EPOLLIN, TOKEN_MAILBOX))?;
-        let device = Arc::new(Mutex::new(Device::default()));
+        let device = Arc::new(Mutex::new(Device::new(journal)));
         let vhost = VhostPort::new(Arc::clone(&device), observer, Arc::clone(&tally));
         Ok(Self {
             epoll,

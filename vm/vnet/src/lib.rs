@@ -4,7 +4,8 @@
 //! memory and virtqueues. At the other end of the cable is a TCP/IP stack of our own, used through
 //! [`Host`]: ping, connect, listen. The [`Observer`] logs every frame with the guest addresses (and
 //! their places in the file behind guest memory) at which the backend really read or wrote it, and
-//! [`Vnet::census`] finds every copy of some bytes in all of guest memory.
+//! [`Vnet::census`] finds every copy of some bytes in all of guest memory. A [`Journal`] keeps the
+//! bytes themselves, for those who have to know what a device wrote and when.
 //!
 //! One thread runs all of it (`event_loop`); it sleeps while nothing happens. `protocol` is what a
 //! frontend sets up, `memory` and `vring` are the guest's side, `chain`, `net_header` and `packet`
@@ -30,6 +31,7 @@ mod counters;
 mod error;
 mod event_loop;
 mod host;
+mod journal;
 mod mailbox;
 mod memory;
 mod net_header;
@@ -45,6 +47,7 @@ pub use census::Occurrence;
 pub use counters::Counters;
 pub use error::{Error, Result};
 pub use host::{Host, Listener, Tcp};
+pub use journal::{Journal, Window};
 pub use memory::{FileId, FileOffset, GuestAddress, Region};
 pub use observe::{Direction, Filter, Frame, Observer, Range, hash};
 pub use packet::Flow;
@@ -82,6 +85,8 @@ pub struct Config {
     pub ack_delay: Option<Duration>,
     /// What is wrong with the cable; `None`: nothing.
     pub fault: Option<Fault>,
+    /// Takes what the device writes into its window.
+    pub journal: Option<Journal>,
 }
 
 impl Config {
@@ -93,6 +98,7 @@ impl Config {
             observed_frames: 1_000_000,
             ack_delay: None,
             fault: None,
+            journal: None,
         }
     }
 }
@@ -128,6 +134,7 @@ impl Vnet {
             mailbox: Arc::clone(&mailbox),
             host: HostPort::new(&config.host, config.ack_delay, Wire::new(config.fault, &tally)),
             observer: observer.clone(),
+            journal: config.journal,
             tally: Arc::clone(&tally),
             link: Arc::clone(&link),
         })

@@ -5,6 +5,8 @@
 //! (user) addresses, buffers by guest addresses; both are resolved here, and nothing outside a
 //! mapped region can be reached: every access is bounds-checked by `vm_memory`'s volatile slices.
 //! The mapping is shared with a running guest, so all data are read by volatile copies.
+//! [`MemRegion::write`] and [`MemRegion::store`] are the only two ways by which this crate changes
+//! guest memory; both tell the journal.
 //!
 //! A file that its owner truncates while it is mapped ends this process with SIGBUS; regions that
 //! are longer than their file are refused when they arrive.
@@ -14,11 +16,14 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use vm_memory::mmap::MmapRegion;
 use vm_memory::{Bytes, VolatileMemory, VolatileSlice};
 
 pub use vm_memory::GuestAddress;
+
+use crate::journal::Journal;
 
 /// A file, whatever its name: device and inode number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -84,6 +89,7 @@ pub(crate) struct MemRegion {
     len: u64,
     file: FileOffset,
     map: MmapRegion<()>,
+    journal: Option<Journal>,
 }
 
 impl MemRegion {
@@ -108,7 +114,12 @@ impl MemRegion {
         let FileId { dev, ino } = FileId::of_file(&file)?;
         let map = MmapRegion::from_file(vm_memory::FileOffset::new(file, offset), size)
             .map_err(io::Error::other)?;
-        Ok(Self { guest, user, len, file: FileOffset { dev, ino, offset }, map })
+        Ok(Self { guest, user, len, file: FileOffset { dev, ino, offset }, map, journal: None })
+    }
+
+    /// The region with a journal of what is written into it.
+    pub(crate) fn journalled(self, journal: Option<Journal>) -> Self {
+        Self { journal, ..self }
     }
 
     /// What the frontend said of this region.
@@ -124,6 +135,35 @@ impl MemRegion {
     /// `len` bytes from `at`, or None outside the region.
     pub(crate) fn slice(&self, at: usize, len: usize) -> Option<VolatileSlice<'_, ()>> {
         self.map.get_slice(at, len).ok()
+    }
+
+    /// Writes `parts`, one behind the other, from `at`.
+    ///
+    /// # Panics
+    /// If they do not end within the region.
+    pub(crate) fn write(&self, at: usize, parts: &[&[u8]]) {
+        let mut to = at;
+        for part in parts {
+            self.slice(to, part.len()).expect("a write ends within its region").copy_from(part);
+            to += part.len();
+        }
+        self.tell(at, parts);
+    }
+
+    /// Writes a little-endian word at `at` by one store.
+    ///
+    /// # Panics
+    /// If `at` is odd or not within the region.
+    pub(crate) fn store(&self, at: usize, value: u16, order: Ordering) {
+        let word = self.map.get_atomic_ref::<AtomicU16>(at);
+        word.expect("a word is even and within its region").store(value.to_le(), order);
+        self.tell(at, &[&value.to_le_bytes()]);
+    }
+
+    fn tell(&self, at: usize, parts: &[&[u8]]) {
+        if let Some(journal) = &self.journal {
+            journal.add(GuestAddress(self.guest + at as u64), parts);
+        }
     }
 }
 
@@ -212,6 +252,11 @@ impl MemTable {
         self.regions[piece.region]
             .slice(piece.at, piece.len)
             .expect("a piece lies within its region")
+    }
+
+    /// Writes `parts`, one behind the other, to the start of a piece that has room for them.
+    pub(crate) fn write(&self, piece: Piece, parts: &[&[u8]]) {
+        self.regions[piece.region].write(piece.at, parts);
     }
 
     /// Guest address of a piece's first byte.

@@ -15,6 +15,7 @@ use vhost::vhost_user::{
     Error as VhostError, GpuBackend, Result as VhostResult, VhostUserBackendReqHandlerMut,
 };
 
+use crate::journal::Journal;
 use crate::memory::{MemRegion, MemTable};
 use crate::net_header::{LEN_LEGACY, LEN_MODERN};
 use crate::vring::{Addresses, Vring};
@@ -51,9 +52,16 @@ pub(crate) struct Device {
     pub(crate) vrings: [Vring; 2],
     /// Counts changes of memory, vrings and descriptors, so that the event loop sees them.
     pub(crate) changes: u64,
+    /// Takes what is written into guest memory.
+    journal: Option<Journal>,
 }
 
 impl Device {
+    /// A device that nobody has set up.
+    pub(crate) fn new(journal: Option<Journal>) -> Self {
+        Self { journal, ..Self::default() }
+    }
+
     /// Whether no features were acknowledged yet.
     pub(crate) fn is_fresh(&self) -> bool {
         self.features.is_none()
@@ -65,7 +73,8 @@ impl Device {
 
     /// Forgets everything a frontend set up.
     pub(crate) fn clear(&mut self) {
-        *self = Self { changes: self.changes + 1, ..Self::default() };
+        let journal = self.journal.take();
+        *self = Self { changes: self.changes + 1, journal, ..Self::default() };
     }
 
     /// Whether a received frame may be spread over several chains.
@@ -103,7 +112,8 @@ impl Device {
         let VhostUserMemoryRegion { guest_phys_addr, memory_size, user_addr, mmap_offset } =
             *region;
         let region = MemRegion::map(guest_phys_addr, user_addr, memory_size, file, mmap_offset)
-            .map_err(VhostError::ReqHandlerError)?;
+            .map_err(VhostError::ReqHandlerError)?
+            .journalled(self.journal.clone());
         self.mem.insert(region).map_err(VhostError::ReqHandlerError)
     }
 

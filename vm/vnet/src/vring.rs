@@ -13,7 +13,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering, fence};
 
-use vm_memory::{Bytes, VolatileMemory, VolatileSlice};
+use vm_memory::{VolatileMemory, VolatileSlice};
 
 use crate::chain::{self, BadChain, DESCRIPTOR_SIZE, Rules};
 use crate::memory::{MemRegion, MemTable, Piece};
@@ -57,9 +57,13 @@ impl Area {
     }
 
     fn store(&self, at: usize, value: u16, order: Ordering) {
-        let slice = self.slice();
-        let word = slice.get_atomic_ref::<AtomicU16>(at);
-        word.expect("offset is even and within the area").store(value.to_le(), order);
+        debug_assert!(at + 2 <= self.len, "a word lies within its area");
+        self.region.store(self.at + at, value, order);
+    }
+
+    fn write(&self, at: usize, bytes: &[u8]) {
+        debug_assert!(at + bytes.len() <= self.len, "bytes lie within their area");
+        self.region.write(self.at + at, &[bytes]);
     }
 }
 
@@ -221,11 +225,7 @@ impl Vring {
         let mut element = [0; 8];
         element[..4].copy_from_slice(&u32::from(head).to_le_bytes());
         element[4..].copy_from_slice(&written.to_le_bytes());
-        areas
-            .used
-            .slice()
-            .write_slice(&element, 4 + slot * 8)
-            .expect("the used area holds an element for every slot");
+        areas.used.write(4 + slot * 8, &element);
         self.next_used = self.next_used.wrapping_add(1);
     }
 

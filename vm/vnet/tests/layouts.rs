@@ -6,7 +6,7 @@
 mod support;
 
 use support::frames::{self, is_arp_reply, needle};
-use support::ring::{Layout, Ring};
+use support::ring::Layout;
 use support::{
     BUFFERS, BUFFERS_IN_FILE, EVENT_IDX, Guest, INDIRECT, MRG_RXBUF, Net, SOON, VERSION_1,
 };
@@ -31,20 +31,11 @@ fn frames_pass_with_every_layout_and_feature() {
     }
 }
 
-/// A guest that transmits from whole buffers and receives into buffers of 256 bytes.
-fn small_buffers(net: &Net, features: u64) -> Guest {
-    let mut guest = Guest::connect(&net.socket(), features, Layout::Joined);
-    guest.rx = Ring::new(&guest.rings, &guest.buffers, 0, features, Layout::Small);
-    guest.add_memory();
-    guest.drive([0, 0]);
-    guest
-}
-
 #[test]
 fn a_long_frame_fills_several_small_buffers_at_once() {
     let net = Net::start();
     let features = VERSION_1 | MRG_RXBUF | EVENT_IDX;
-    let mut guest = small_buffers(&net, features);
+    let mut guest = Guest::boot_receiving(&net.socket(), features, Layout::Small);
     assert!(is_arp_reply(&guest.arp()));
     let request = frames::echo_request(&needle(1, 1400));
     for _ in 0..50 {
@@ -59,7 +50,7 @@ fn a_long_frame_fills_several_small_buffers_at_once() {
 #[test]
 fn a_buffer_too_small_for_a_frame_loses_the_frame_not_the_ring() {
     let net = Net::start();
-    let mut guest = small_buffers(&net, VERSION_1);
+    let mut guest = Guest::boot_receiving(&net.socket(), VERSION_1, Layout::Small);
     assert!(is_arp_reply(&guest.arp()));
     guest.send(&frames::echo_request(&needle(1, 1400)));
     assert!(is_arp_reply(&guest.arp()), "the next small frame arrives");

@@ -114,7 +114,7 @@ impl VhostPort {
         let buffers = u16::try_from(self.chains.len()).expect("no more chains than entries");
         let header = net_header::to_guest(buffers, device.guest_csum());
         let Device { mem, vrings, .. } = &mut *device;
-        scatter(mem, &self.pieces, &[&header[..header_len], frame]);
+        scatter(mem, &self.pieces, &header[..header_len], frame);
         let place = (&*mem, &*self.pieces, header_len);
         self.observer.record(Direction::ToGuest, frame, place);
         count(&self.tally.to_guest);
@@ -221,21 +221,17 @@ fn gather(mem: &MemTable, pieces: &[Piece], header: &mut [u8], frame: &mut [u8])
     }
 }
 
-/// Writes `parts`, one after the other, into the pieces, which have room for them.
-fn scatter(mem: &MemTable, pieces: &[Piece], parts: &[&[u8]]) {
-    let mut parts = parts.iter().copied();
-    let mut part = parts.next().unwrap_or_default();
+/// Writes `header` and then `frame` into the pieces, which have room for them.
+fn scatter(mem: &MemTable, pieces: &[Piece], header: &[u8], frame: &[u8]) {
+    let (mut header, mut frame) = (header, frame);
     for piece in pieces {
-        let mut slice = mem.slice(*piece);
-        while !slice.is_empty() {
-            while part.is_empty() {
-                let Some(next) = parts.next() else { return };
-                part = next;
-            }
-            let len = part.len().min(slice.len());
-            slice.copy_from(&part[..len]);
-            part = &part[len..];
-            slice = slice.offset(len).expect("copied no more than the slice holds");
+        let (in_header, header_left) = header.split_at(header.len().min(piece.len));
+        let room = piece.len - in_header.len();
+        let (in_frame, frame_left) = frame.split_at(frame.len().min(room));
+        mem.write(*piece, &[in_header, in_frame]);
+        (header, frame) = (header_left, frame_left);
+        if header.is_empty() && frame.is_empty() {
+            return;
         }
     }
 }

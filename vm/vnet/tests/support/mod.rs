@@ -11,6 +11,7 @@
 )]
 
 pub mod frames;
+pub mod journal;
 pub mod nic;
 pub mod ring;
 pub mod served;
@@ -64,8 +65,14 @@ pub struct Net {
 
 impl Net {
     pub fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let vnet = Vnet::start(config(&dir.path().join("nic"))).unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), |_| ())
+    }
+
+    /// A network in this directory, with its configuration changed.
+    pub fn start_in(dir: tempfile::TempDir, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = config(&dir.path().join("nic"));
+        change(&mut config);
+        let vnet = Vnet::start(config).unwrap();
         Self { vnet, dir }
     }
 
@@ -128,6 +135,15 @@ impl Guest {
     /// Connects as QEMU does, up to a running driver.
     pub fn boot(socket: &Path, features: u64, layout: Layout) -> Self {
         let mut guest = Self::connect(socket, features, layout);
+        guest.add_memory();
+        guest.drive([0, 0]);
+        guest
+    }
+
+    /// As `boot`; the driver transmits from whole buffers and receives as `layout` says.
+    pub fn boot_receiving(socket: &Path, features: u64, layout: Layout) -> Self {
+        let mut guest = Self::connect(socket, features, Layout::Joined);
+        guest.rx = Ring::new(&guest.rings, &guest.buffers, 0, features, layout);
         guest.add_memory();
         guest.drive([0, 0]);
         guest
