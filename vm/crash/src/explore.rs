@@ -57,6 +57,14 @@ pub struct Failure {
     pub why: String,
 }
 
+impl Failure {
+    /// A short name: the same for the same state of the same trace.
+    pub fn id(&self) -> String {
+        let text = format!("{} {}", self.point, self.choice);
+        format!("{:08x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()) >> 32)
+    }
+}
+
 /// What an exploration found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explored {

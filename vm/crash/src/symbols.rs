@@ -15,8 +15,8 @@ const KERNEL: u64 = 1 << 63;
 /// The names of one guest: a program and the kernel below it, as far as they are known.
 #[derive(Debug, Default)]
 pub struct GuestSymbols {
-    /// The user program.
-    pub program: Option<ElfSymbols>,
+    /// The user program, and its libraries.
+    pub programs: Vec<ElfSymbols>,
     /// The kernel and its modules.
     pub kernel: Option<KernelSymbols>,
 }
@@ -26,7 +26,7 @@ impl Symbols for GuestSymbols {
         if pc.0 >= KERNEL {
             self.kernel.as_ref()?.name(pc)
         } else {
-            self.program.as_ref()?.name(pc)
+            self.programs.iter().find_map(|program| program.name(pc))
         }
     }
 }

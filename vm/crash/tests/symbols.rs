@@ -41,7 +41,7 @@ fn a_program_has_functions_files_and_lines() {
     let name = symbols.name(Pc(second + 0x1000)).unwrap();
     assert!(name.starts_with("second at ") && name.ends_with("log.c:4"), "{name}");
     assert_eq!(symbols.name(Pc(0x10)), None);
-    let guest = GuestSymbols { program: Some(symbols), kernel: None };
+    let guest = GuestSymbols { programs: vec![symbols], kernel: None };
     assert!(guest.name(Pc(second + 0x1000)).is_some());
     assert_eq!(guest.name(Pc(u64::MAX)), None);
 }

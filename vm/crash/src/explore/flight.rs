@@ -17,6 +17,41 @@ pub struct Choice {
     pub except: Vec<(Line, usize)>,
 }
 
+/// A choice that is spelled wrongly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a choice is all or none, then LINE=VALUE for each line that is otherwise, ascending: all,12=0"
+)]
+pub struct NoChoice;
+
+impl std::fmt::Display for Choice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.all { "all" } else { "none" })?;
+        self.except.iter().try_for_each(|(line, value)| write!(f, ",{}={value}", line.0))
+    }
+}
+
+impl std::str::FromStr for Choice {
+    type Err = NoChoice;
+
+    fn from_str(text: &str) -> Result<Self, NoChoice> {
+        let mut words = text.split(',');
+        let all = match words.next() {
+            Some("all") => true,
+            Some("none") => false,
+            _ => return Err(NoChoice),
+        };
+        let except = words.map(|word| {
+            let (line, value) = word.split_once('=').ok_or(NoChoice)?;
+            let line = Line(line.parse().map_err(|_| NoChoice)?);
+            Ok((line, value.parse().map_err(|_| NoChoice)?))
+        });
+        let except = except.collect::<Result<Vec<(Line, usize)>, NoChoice>>()?;
+        let is_ascending = except.is_sorted_by(|one, next| one.0 < next.0);
+        is_ascending.then_some(Self { all, except }).ok_or(NoChoice)
+    }
+}
+
 #[derive(Debug)]
 struct Entry {
     in_flight: InFlight,
@@ -120,5 +155,23 @@ impl Flight {
             }
         }
         shown
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_choice_is_written_as_a_few_words_and_read_back() {
+        let choice = Choice { all: true, except: vec![(Line(3), 0), (Line(12), 2)] };
+        assert_eq!(choice.to_string(), "all,3=0,12=2");
+        for text in ["all", "none", "none,7=1", "all,3=0,12=2"] {
+            assert_eq!(text.parse::<Choice>().unwrap().to_string(), text);
+        }
+        for bad in ["", "some", "all,", "all,3", "all,3=", "all,=1", "all,3=-1", "all,4=0,3=0"] {
+            assert_eq!(bad.parse::<Choice>(), Err(NoChoice), "{bad}");
+        }
+        assert_eq!("all,3=0,3=1".parse::<Choice>(), Err(NoChoice));
     }
 }

@@ -26,6 +26,27 @@ impl Point {
     }
 }
 
+/// A crash point that is spelled wrongly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a crash point is EVENT.STEP, or EVENT for its first step: 12.0")]
+pub struct NoPoint;
+
+impl std::fmt::Display for Point {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.event, self.step)
+    }
+}
+
+impl std::str::FromStr for Point {
+    type Err = NoPoint;
+
+    fn from_str(text: &str) -> Result<Self, NoPoint> {
+        let (event, step) = text.split_once('.').unwrap_or((text, "0"));
+        let event = event.parse().map_err(|_| NoPoint)?;
+        Ok(Self { event, step: step.parse().map_err(|_| NoPoint)? })
+    }
+}
+
 /// After which events there are crash points.
 #[expect(clippy::struct_excessive_bools, reason = "each kind of event is asked for alone")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,9 +64,12 @@ pub struct Points {
 impl Points {
     /// After everything.
     pub const EVERY: Self = Self { fences: true, stores: true, markers: true, device_lines: true };
+    /// After stores, fences and markers.
+    pub const STORES: Self = Self { device_lines: false, ..Self::EVERY };
     /// After fences and markers only.
-    pub const FENCES: Self =
-        Self { fences: true, stores: false, markers: true, device_lines: false };
+    pub const FENCES: Self = Self { stores: false, ..Self::STORES };
+    /// After markers only.
+    pub const MARKERS: Self = Self { fences: false, ..Self::FENCES };
 
     pub(crate) fn have(self, event: &Event) -> bool {
         match event {
@@ -136,6 +160,15 @@ mod tests {
             sizes[owners[0]] += 1;
         }
         assert!(sizes.iter().all(|size| (800..1200).contains(size)), "{sizes:?}");
+    }
+
+    #[test]
+    fn a_point_is_event_and_step() {
+        assert_eq!("12".parse(), Ok(Point { event: 12, step: 0 }));
+        assert_eq!("12.3".parse::<Point>().unwrap().to_string(), "12.3");
+        for bad in ["", ".", "1.", ".1", "-1", "1.2.3", "x"] {
+            assert_eq!(bad.parse::<Point>(), Err(NoPoint), "{bad}");
+        }
     }
 
     #[test]
