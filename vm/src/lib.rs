@@ -43,6 +43,7 @@ mod power;
 #[expect(unsafe_code, reason = "pre_exec and pidfd_open have no safe wrapper")]
 pub mod process;
 mod qmp;
+pub mod recording;
 mod running;
 pub mod setup;
 mod spec;

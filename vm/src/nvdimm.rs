@@ -4,6 +4,7 @@
 //! the guest needs no tool. Only what lies at [`Nvdimm::data_offset`] and above is the guest's.
 
 mod info_block;
+mod window;
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -14,6 +15,8 @@ use nix::fcntl::{FallocateFlags, Flock, FlockArg, fallocate};
 use crate::error::{Error, Result};
 use crate::units::Mib;
 use info_block::InfoBlock;
+
+pub use window::Window;
 
 /// Linux 6.1 refuses namespaces of other sizes (`region0/align`).
 const GRANULE: Mib = Mib(16);
@@ -107,6 +110,14 @@ impl Nvdimm {
         self.data_offset
     }
 
+    /// What a program in the guest sees of it as its device.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the info block puts it where it cannot be.
+    pub fn window(&self) -> Result<Window> {
+        Window::new(self.data_offset, self.size.bytes().saturating_sub(self.data_offset))
+    }
+
     /// The open file, for a look at what a guest left.
     pub fn file(&self) -> &File {
         &self.file
@@ -162,6 +173,7 @@ mod tests {
         let path = dir.path().join("nv");
         let made = Nvdimm::create(&path, Mib(32), Mode::Devdax).unwrap();
         assert_eq!(made.data_offset(), 2 << 20);
+        assert_eq!(made.window().unwrap(), Window::new(2 << 20, 30 << 20).unwrap());
         made.file().write_all_at(b"kept", made.data_offset()).unwrap();
         drop(made);
         let opened = Nvdimm::open(&path).unwrap();
