@@ -22,8 +22,12 @@ use std::ops::Range;
 use crate::{
     buf::{BufIndex, Buffers, RegionOffset},
     error::{Error, Result},
-    log::{entry::Entry, header::Header},
+    log::{
+        entry::Entry,
+        header::{COPY, Header},
+    },
     map::Lease,
+    pmem::promise::Promise,
     pool::Pool,
 };
 
@@ -63,7 +67,7 @@ impl Log {
         let (header, parts) = recover::recover(pool)?;
         let records = parts.iter().filter(|part| !part.entry.more).count();
         let mut log = Self { pool: pool.clone(), header, parts, records, poisoned: false };
-        log.write_header(log.header.next_epoch())?;
+        log.write_header(log.header.next_epoch(), Promise::LogOpened)?;
         Ok(log)
     }
 
@@ -117,7 +121,7 @@ impl Log {
         if self.poisoned {
             return Err(Error::LogPoisoned);
         }
-        self.write_header(self.header.emptied(self.next_sequence()))?;
+        self.write_header(self.header.emptied(self.next_sequence()), Promise::LogEmptied)?;
         // Only now is no entry left that names the buffers.
         self.records = 0;
         let buffers = self.pool.buffers();
@@ -126,14 +130,17 @@ impl Log {
     }
 
     /// Writes the older of the header's two copies; the other one holds until this is durable.
-    fn write_header(&mut self, header: Header) -> Result<()> {
+    fn write_header(&mut self, header: Header, promise: Promise) -> Result<()> {
         let geometry = self.pool.geometry();
         let at = geometry.header_offset() + header.copy_offset();
         let mut batch = self.pool.region().batch();
         batch.store(at, &header.encode(geometry.id));
-        if let Err(error) = batch.flush().drain() {
-            self.poisoned = true;
-            return Err(error);
+        match batch.flush().drain() {
+            Ok(durable) => durable.promise(promise, at..at + COPY),
+            Err(error) => {
+                self.poisoned = true;
+                return Err(error);
+            }
         }
         self.header = header;
         Ok(())

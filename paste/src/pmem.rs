@@ -13,6 +13,7 @@
 pub(crate) mod cpu;
 pub(crate) mod line;
 pub(crate) mod page;
+pub(crate) mod promise;
 #[cfg(test)]
 pub(crate) mod recorded;
 pub(crate) mod region;

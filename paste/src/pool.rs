@@ -31,7 +31,10 @@ use crate::{
     error::{Error, Result},
     log::header::Header,
     map::{Mapping, PAGE, Words},
-    pmem::region::{Granularity, Persist, Region, Volatile},
+    pmem::{
+        promise::Promise,
+        region::{Granularity, Persist, Region, Volatile},
+    },
 };
 
 /// Description of a pool before it exists.
@@ -188,7 +191,8 @@ impl Pool {
         let erased = batch.flush().drain()?;
         let header = Header::first().encode_page(geometry.id);
         let parts = region.publish(geometry.header_offset(), &header, &erased)?;
-        region.publish(0, &geometry.encode(), &parts)?;
+        let made = region.publish(0, &geometry.encode(), &parts)?;
+        made.promise(Promise::PoolMade, 0..geometry.header_offset() + PAGE);
         Ok(pool)
     }
 

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     buf::Packet,
     error::{Error, Result},
+    pmem::promise::Promise,
 };
 
 /// Records that become durable together, with one drain for their data and one for the entries.
@@ -171,7 +172,13 @@ impl Log {
         let bytes: Vec<u8> = entries.iter().flat_map(|entry| entry.encode(geometry.id)).collect();
         let at = geometry.entry_offset(self.parts.len());
         let published = region.publish(at, &bytes, &durable);
-        published.map(drop).map_err(|error| Failed { error, published: true })
+        let stored = published.map_err(|error| Failed { error, published: true })?;
+        for (packet, _) in &batch.packets {
+            let payload = self.pool.bytes_of(packet.index().get(), packet.range());
+            stored.promise(Promise::Appended, payload);
+        }
+        stored.promise(Promise::Appended, at..at + bytes.len());
+        Ok(())
     }
 }
 

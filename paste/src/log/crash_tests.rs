@@ -14,6 +14,7 @@ use super::{
 use crate::{
     map::Mapping,
     pmem::{
+        promise::Promise,
         recorded::{CrashPoint, Event, Recorder},
         region::{Granularity, Persist},
     },
@@ -67,6 +68,10 @@ impl Persist for Faulty {
             return Ok(());
         }
         self.recorder.drain(mapping)
+    }
+
+    fn promised(&self, mapping: &Mapping, promise: Promise, range: Range<usize>) {
+        self.recorder.promised(mapping, promise, range);
     }
 }
 
@@ -209,4 +214,36 @@ fn each_fault_is_found() {
         let found = (0..10).find_map(|seed| explore(seed, fault, 1, 6).err());
         println!("{fault:?}: {}", found.unwrap_or_else(|| panic!("{fault:?} was not found")));
     }
+}
+
+/// The first promise of a life that is not true, if there is one, and how many were made.
+fn promises(life: &Life) -> Result<usize, String> {
+    let mut point = CrashPoint::new(&life.image);
+    let mut made = 0;
+    for (number, event) in life.events.iter().enumerate() {
+        point.pass(event);
+        if let Event::Promised(promise, range) = event {
+            made += 1;
+            if !point.is_durable(range) {
+                return Err(format!("event {number}: {promise:?} {range:?} is not durable"));
+            }
+        }
+    }
+    Ok(made)
+}
+
+#[test]
+fn what_is_promised_is_durable() {
+    let alive = |fault| {
+        let image = Pool::volatile(&spec()).unwrap().image();
+        live(image, Vec::new(), fault, &mut Random(1))
+    };
+    // The header, and for each of three batches its entries and at least one packet.
+    let made = promises(&alive(Fault::None)).unwrap();
+    assert!(made > 3 * 2, "{made} promises");
+    for fault in [Fault::LastLine, Fault::Flush] {
+        println!("{fault:?}: {}", promises(&alive(fault)).unwrap_err());
+    }
+    // A wrong order breaks no promise; only images show it.
+    promises(&alive(Fault::DataFence)).unwrap();
 }

@@ -1,5 +1,7 @@
 //! Cpu: the instructions that write cache lines back, chosen by what the CPU has.
 
+use std::ops::Range;
+
 use super::line::LINE;
 use crate::map::Mapping;
 
@@ -108,6 +110,11 @@ impl WriteBack {
 /// Executes the marker of this operation: a NOP that an emulator may look for.
 pub(crate) fn mark<const OP: u8>(arguments: [u64; 3]) {
     imp::mark::<OP>(arguments);
+}
+
+/// Says that this range of `mapping` is durable now.
+pub(crate) fn assert_persisted(mapping: &Mapping, range: Range<usize>, id: u64) {
+    mark::<4>([mapping.address(range.start).addr() as u64, range.len() as u64, id]);
 }
 
 /// Waits until the lines flushed before have reached the persistence domain (ADR).

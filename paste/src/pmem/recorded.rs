@@ -16,7 +16,8 @@ use std::{
 };
 
 use super::{
-    line::LINE,
+    line::{LINE, cover},
+    promise::Promise,
     region::{Granularity, Persist},
 };
 use crate::map::Mapping;
@@ -32,6 +33,8 @@ pub(crate) enum Event {
     Flushed(usize),
     /// Everything flushed before is durable.
     Drained,
+    /// These bytes were promised to be durable.
+    Promised(Promise, Range<usize>),
     /// The workload says so, e.g. that it acknowledged a record.
     Mark(u64),
 }
@@ -107,6 +110,11 @@ impl Persist for Recorder {
         self.notes().events.push(Event::Drained);
         Ok(())
     }
+
+    fn promised(&self, mapping: &Mapping, promise: Promise, range: Range<usize>) {
+        self.look(mapping);
+        self.notes().events.push(Event::Promised(promise, range));
+    }
 }
 
 /// A point of a recording at which the power may be cut.
@@ -141,7 +149,7 @@ impl CrashPoint {
                 }
             }
             Event::Drained => self.drain(),
-            Event::Mark(_) => {}
+            Event::Promised(..) | Event::Mark(_) => {}
         }
     }
 
@@ -154,6 +162,11 @@ impl CrashPoint {
             }
         }
         self.in_flight.retain(|_, line| !line.states.is_empty());
+    }
+
+    /// Whether every byte of `range` is durable as it was last stored.
+    pub(crate) fn is_durable(&self, range: &Range<usize>) -> bool {
+        cover(range).all(|line| !self.in_flight.contains_key(&line))
     }
 
     /// How many images are possible, at most `u64::MAX`.

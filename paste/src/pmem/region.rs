@@ -5,6 +5,7 @@ use std::{fmt::Debug, io, ops::Range, sync::atomic::Ordering};
 use super::{
     cpu::{self, WriteBack},
     line::cover,
+    promise::Promise,
 };
 use crate::{
     error::{Error, Result},
@@ -35,6 +36,9 @@ pub(crate) trait Persist: Debug + Send + Sync {
 
     /// Waits until everything flushed before is durable.
     fn drain(&self, mapping: &Mapping) -> io::Result<()>;
+
+    /// These bytes are durable, and somebody is about to be told so. Only those care who watch.
+    fn promised(&self, _mapping: &Mapping, _promise: Promise, _range: Range<usize>) {}
 }
 
 impl Persist for WriteBack {
@@ -49,6 +53,10 @@ impl Persist for WriteBack {
     fn drain(&self, _: &Mapping) -> io::Result<()> {
         cpu::fence();
         Ok(())
+    }
+
+    fn promised(&self, mapping: &Mapping, promise: Promise, range: Range<usize>) {
+        cpu::assert_persisted(mapping, range, promise as u64);
     }
 }
 
@@ -176,4 +184,11 @@ impl<'a> Flushed<'a> {
 #[derive(Debug)]
 pub(crate) struct Durable<'a> {
     region: &'a Region,
+}
+
+impl Durable<'_> {
+    /// Tells whoever watches that these bytes, which the proof is about, are promised now.
+    pub(crate) fn promise(&self, promise: Promise, range: Range<usize>) {
+        self.region.persist.promised(self.region.words.mapping(), promise, range);
+    }
 }
