@@ -27,7 +27,7 @@ use crate::{
         header::{COPY, Header},
     },
     map::Lease,
-    pmem::promise::Promise,
+    pmem::{line::LINE, promise::Promise},
     pool::Pool,
 };
 
@@ -67,8 +67,26 @@ impl Log {
         let (header, parts) = recover::recover(pool)?;
         let records = parts.iter().filter(|part| !part.entry.more).count();
         let mut log = Self { pool: pool.clone(), header, parts, records, poisoned: false };
+        log.settle()?;
         log.write_header(log.header.next_epoch(), Promise::LogOpened)?;
         Ok(log)
+    }
+
+    /// Makes durable what was found: a program that was killed may have left it in the caches
+    /// only, and from now on others rely on it. (Payload is durable before an entry names it.)
+    fn settle(&self) -> Result<()> {
+        let geometry = self.pool.geometry();
+        let headers = geometry.header_offset()..geometry.header_offset() + 2 * LINE;
+        let entries = geometry.entry_offset(0)..geometry.entry_offset(self.parts.len());
+        let mut found = self.pool.region().batch();
+        found.cover(headers);
+        found.cover(entries.clone());
+        let settled = found.flush().drain()?;
+        settled.promise(Promise::LogOpened, entries);
+        for Part { lease, entry } in &self.parts {
+            settled.promise(Promise::LogOpened, self.pool.bytes_of(lease.index(), entry.range()));
+        }
+        Ok(())
     }
 
     /// The pool's buffers, for a port.

@@ -144,7 +144,16 @@ impl Pool {
         let geometry = Geometry::decode(&page, storage.size());
         let geometry = geometry.map_err(|flaw| flawed(storage.path(), flaw))?;
         let (words, persist) = storage.map()?;
-        Ok(Self::assemble(words, persist, geometry, Some(storage)))
+        Self::assemble(words, persist, geometry, Some(storage)).settled()
+    }
+
+    /// The pool after its superblock was made durable: a program that was killed while it made
+    /// the pool may have left it in the caches only.
+    fn settled(self) -> Result<Self> {
+        let mut found = self.region().batch();
+        found.cover(0..SUPERBLOCK);
+        found.flush().drain()?.promise(Promise::PoolOpened, 0..SUPERBLOCK);
+        Ok(self)
     }
 
     /// Opens a copy of `image` in memory: what a power loss left of a pool.
@@ -163,7 +172,7 @@ impl Pool {
         let geometry = Geometry::decode(&page, image.len() as u64);
         let geometry = geometry.map_err(|flaw| flawed(path, flaw))?;
         let mapping = Mapping::copy_of(image).map_err(Error::io("allocate", "a pool"))?;
-        Ok(Self::assemble(Words::new(mapping), persist, geometry, None))
+        Self::assemble(Words::new(mapping), persist, geometry, None).settled()
     }
 
     /// Makes a pool of `spec`'s size in memory, for tests; its path is not used.

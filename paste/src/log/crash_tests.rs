@@ -14,6 +14,7 @@ use super::{
 use crate::{
     map::Mapping,
     pmem::{
+        line::LINE,
         promise::Promise,
         recorded::{CrashPoint, Event, Recorder},
         region::{Granularity, Persist},
@@ -63,7 +64,7 @@ impl Persist for Faulty {
 
     fn drain(&self, mapping: &Mapping) -> std::io::Result<()> {
         let number = self.drains.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        // The first drain is the header's; then data and entries alternate.
+        // The first three are those of opening; then data and entries alternate.
         if self.fault == Fault::DataFence && number % 2 == 1 {
             return Ok(());
         }
@@ -79,9 +80,12 @@ impl Persist for Faulty {
 #[derive(Debug, Clone)]
 struct Life {
     image: Vec<u8>,
+    /// What programs that were killed had done since: their stores lie in the caches.
+    before: Vec<Event>,
+    /// How many records they had acknowledged.
+    acked: usize,
     /// All records from the first life on, of which the image holds the first ones.
     appended: Vec<Vec<u8>>,
-    recovered: usize,
     events: Vec<Event>,
 }
 
@@ -100,6 +104,8 @@ fn live(image: Vec<u8>, known: Vec<Vec<u8>>, fault: Fault, random: &mut Random) 
     let recovered = log.len();
     let mut appended = known;
     appended.truncate(recovered);
+    // Whoever sees a record may tell others of it.
+    recorder.mark(recovered as u64);
     for _ in 0..3 {
         let mut batch = Batch::new();
         for _ in 0..=random.below(3) {
@@ -121,7 +127,7 @@ fn live(image: Vec<u8>, known: Vec<Vec<u8>>, fault: Fault, random: &mut Random) 
         log.append(batch).unwrap();
         recorder.mark(appended.len() as u64);
     }
-    Life { image, appended, recovered, events: recorder.events() }
+    Life { image, before: Vec::new(), acked: 0, appended, events: recorder.events() }
 }
 
 /// A packet in some free buffer, at some offset.
@@ -150,7 +156,8 @@ fn judge(life: &Life, acked: usize, image: &[u8]) -> Result<usize, String> {
 /// Cuts the power at every event of `life`; answers how many images were judged and one of them.
 fn cut(life: &Life, per_event: usize, random: &mut Random) -> Result<(usize, Vec<u8>), String> {
     let mut point = CrashPoint::new(&life.image);
-    let mut acked = life.recovered;
+    life.before.iter().for_each(|event| point.pass(event));
+    let mut acked = life.acked;
     let (mut judged, mut last) = (0, life.image.clone());
     // Where this life really ends; any event will do.
     let end = random.below(life.events.len());
@@ -199,6 +206,39 @@ fn every_acknowledged_record_survives_every_power_loss() {
     assert!(judged > 12_000, "{judged} images");
 }
 
+/// Two programs, of which the first is killed after `events` events: what it stored is there for
+/// the second, durable or not.
+fn killed(first: &Life, events: usize, random: &mut Random) -> Life {
+    let (before, _) = first.events.split_at(events);
+    let mut memory = first.image.clone();
+    for event in before {
+        if let Event::Stored(line, bytes) = event {
+            memory[line * LINE..][..LINE].copy_from_slice(bytes);
+        }
+    }
+    let acked = before.iter().rev().find_map(|event| match event {
+        Event::Mark(records) => usize::try_from(*records).ok(),
+        _ => None,
+    });
+    let second = live(memory, first.appended.clone(), Fault::None, random);
+    let (image, before) = (first.image.clone(), before.to_vec());
+    Life { image, before, acked: acked.unwrap_or(0), ..second }
+}
+
+#[test]
+fn what_a_killed_program_left_in_the_caches_survives_if_it_was_recovered() {
+    let mut random = Random(1);
+    let image = Pool::volatile(&spec()).unwrap().image();
+    let first = live(image, Vec::new(), Fault::None, &mut random);
+    // While it opens the log, at every moment; later now and then.
+    for events in (0..first.events.len()).filter(|event| *event < 16 || event % 6 == 0) {
+        let second = killed(&first, events, &mut random);
+        promises(&second).unwrap();
+        let judged = cut(&second, 3, &mut random);
+        judged.unwrap_or_else(|why| panic!("killed after {events} events: {why}"));
+    }
+}
+
 /// Run with `cargo test --release -p paste-net -- --ignored`.
 #[test]
 #[ignore = "minutes; millions of images"]
@@ -219,6 +259,7 @@ fn each_fault_is_found() {
 /// The first promise of a life that is not true, if there is one, and how many were made.
 fn promises(life: &Life) -> Result<usize, String> {
     let mut point = CrashPoint::new(&life.image);
+    life.before.iter().for_each(|event| point.pass(event));
     let mut made = 0;
     for (number, event) in life.events.iter().enumerate() {
         point.pass(event);

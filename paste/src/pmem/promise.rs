@@ -7,7 +7,10 @@
 pub enum Promise {
     /// `Pool::create`: there is a pool. Its superblock and the log's first header.
     PoolMade = 1,
-    /// `Log::open`: the log was recovered and a new epoch has begun. The header.
+    /// `Pool::open`: there is a pool, whoever made it. Its superblock.
+    PoolOpened = 2,
+    /// `Log::open`: the log was recovered and a new epoch has begun. The entries that count, their
+    /// payload, and the header.
     LogOpened = 3,
     /// `Log::append`: the records are stored. Their payload, and the entries that name it.
     Appended = 4,
