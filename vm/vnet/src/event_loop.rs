@@ -19,6 +19,7 @@ use crate::mailbox::Mailbox;
 use crate::memory::MemTable;
 use crate::observe::Observer;
 use crate::port::host_port::HostPort;
+use crate::port::tear::Trap;
 use crate::port::vhost_port::{Received, Sent, VhostPort};
 use crate::protocol::{Device, RX, TX};
 use crate::session::{Session, is_refusal};
@@ -60,6 +61,7 @@ pub(crate) struct Parts {
     pub(crate) host: HostPort,
     pub(crate) observer: Observer,
     pub(crate) journal: Option<Journal>,
+    pub(crate) trap: Trap,
     pub(crate) tally: Arc<Tally>,
     pub(crate) link: SharedLink,
 }
@@ -104,12 +106,12 @@ pub(crate) struct EventLoop {
 
 impl EventLoop {
     pub(crate) fn new(parts: Parts) -> io::Result<Self> {
-        let Parts { listener, mailbox, host, observer, journal, tally, link } = parts;
+        let Parts { listener, mailbox, host, observer, journal, trap, tally, link } = parts;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, TOKEN_LISTENER))?;
         epoll.add(mailbox.event(), EpollEvent::new(EpollFlags::EPOLLIN, TOKEN_MAILBOX))?;
         let device = Arc::new(Mutex::new(Device::new(journal)));
-        let vhost = VhostPort::new(Arc::clone(&device), observer, Arc::clone(&tally));
+        let vhost = VhostPort::new(Arc::clone(&device), observer, Arc::clone(&tally), trap);
         Ok(Self {
             epoll,
             listener,
@@ -249,6 +251,9 @@ impl EventLoop {
 
     /// Moves frames until nothing is left to do; returns how long to sleep if nothing happens.
     fn work(&mut self) -> Option<Duration> {
+        if self.vhost.device().frozen {
+            return None;
+        }
         self.vhost.refuse_kicks(TX);
         if !self.blocked {
             self.vhost.refuse_kicks(RX);
@@ -257,7 +262,9 @@ impl EventLoop {
             let (taken, drained) = self.take_from_guest();
             self.host.poll();
             let jammed = self.host.wire.is_jammed();
-            self.give_to_guest();
+            if !self.give_to_guest() {
+                return None;
+            }
             self.vhost.publish();
             if taken || (jammed && !self.blocked) {
                 continue;
@@ -297,8 +304,9 @@ impl EventLoop {
         (any, false)
     }
 
-    /// Moves frames of the stack to the guest, as far as it has buffers.
-    fn give_to_guest(&mut self) {
+    /// Moves frames of the stack to the guest, as far as it has buffers; false when the device
+    /// stands still now.
+    fn give_to_guest(&mut self) -> bool {
         while !self.blocked
             && let Some(frame) = self.host.wire.outbox.pop_front()
         {
@@ -314,8 +322,10 @@ impl EventLoop {
                     // when the loop works next.
                     self.blocked = !self.vhost.want_kicks(RX);
                 }
+                Sent::Torn => return false,
             }
         }
+        true
     }
 
     /// Publishes news of the link.

@@ -5,7 +5,8 @@
 //! [`Host`]: ping, connect, listen. The [`Observer`] logs every frame with the guest addresses (and
 //! their places in the file behind guest memory) at which the backend really read or wrote it, and
 //! [`Vnet::census`] finds every copy of some bytes in all of guest memory. A [`Journal`] keeps the
-//! bytes themselves, for those who have to know what a device wrote and when.
+//! bytes themselves, for those who have to know what a device wrote and when; [`Vnet::tear`] has
+//! the device stop in the middle of a frame, as a loss of power does.
 //!
 //! One thread runs all of it (`event_loop`); it sleeps while nothing happens. `protocol` is what a
 //! frontend sets up, `memory` and `vring` are the guest's side, `chain`, `net_header` and `packet`
@@ -52,11 +53,13 @@ pub use memory::{FileId, FileOffset, GuestAddress, Region};
 pub use observe::{Direction, Filter, Frame, Observer, Range, hash};
 pub use packet::Flow;
 pub use port::fault::Fault;
+pub use port::tear::{Tear, Torn};
 
 use counters::Tally;
 use event_loop::{EventLoop, Link, Parts, SharedLink};
 use mailbox::Mailbox;
 use port::host_port::HostPort;
+use port::tear::Trap;
 use port::wire::Wire;
 use sync::{lock, wait};
 
@@ -111,6 +114,7 @@ pub struct Vnet {
     thread: Option<JoinHandle<()>>,
     host: Host,
     observer: Observer,
+    trap: Trap,
     tally: Arc<Tally>,
     link: SharedLink,
 }
@@ -127,6 +131,7 @@ impl Vnet {
             .map_err(|source| Error::Listen { socket: config.socket.clone(), source })?;
         let mailbox = Arc::new(Mailbox::new().map_err(doing("make an event descriptor"))?);
         let observer = Observer::new(config.observed_frames);
+        let trap = Trap::default();
         let tally = Arc::new(Tally::default());
         let link: SharedLink = Arc::new((Mutex::new(Link::default()), Condvar::new()));
         let event_loop = EventLoop::new(Parts {
@@ -135,6 +140,7 @@ impl Vnet {
             host: HostPort::new(&config.host, config.ack_delay, Wire::new(config.fault, &tally)),
             observer: observer.clone(),
             journal: config.journal,
+            trap: trap.clone(),
             tally: Arc::clone(&tally),
             link: Arc::clone(&link),
         })
@@ -145,7 +151,7 @@ impl Vnet {
             .map_err(doing("start the event loop"))?;
         let host = Host::new(Arc::clone(&mailbox), config.host.ip);
         let thread = Some(thread);
-        Ok(Self { socket: config.socket, mailbox, thread, host, observer, tally, link })
+        Ok(Self { socket: config.socket, mailbox, thread, host, observer, trap, tally, link })
     }
 
     /// Waits until a driver in a guest has set up both virtqueues.
@@ -177,6 +183,12 @@ impl Vnet {
     /// The log of all frames.
     pub fn observer(&self) -> Observer {
         self.observer.clone()
+    }
+
+    /// Has the device stand still in the middle of a frame, as in a loss of power: cut the
+    /// guest's when it is told. One tear waits at a time; a new one takes the old one's place.
+    pub fn tear(&self, tear: Tear) -> Torn {
+        self.trap.arm(tear)
     }
 
     /// What was done and refused since the start.

@@ -63,7 +63,7 @@ pub struct Filter {
     src_port: Option<u16>,
     dst_port: Option<u16>,
     payload_hash: Option<u64>,
-    payload_only: bool,
+    payload_at_least: usize,
     after: u64,
 }
 
@@ -100,7 +100,13 @@ impl Filter {
     /// Only frames with a TCP or UDP payload.
     #[must_use]
     pub fn payload_only(self) -> Self {
-        Self { payload_only: true, ..self }
+        self.payload_at_least(1)
+    }
+
+    /// Only frames with a TCP or UDP payload of so many bytes or more.
+    #[must_use]
+    pub fn payload_at_least(self, len: usize) -> Self {
+        Self { payload_at_least: len, ..self }
     }
 
     /// Only frames after the one with this number.
@@ -119,7 +125,7 @@ impl Filter {
             && port(self.src_port, |flow| flow.src.port())
             && port(self.dst_port, |flow| flow.dst.port())
             && self.payload_hash.is_none_or(|hash| frame.payload_hash == hash)
-            && (!self.payload_only || frame.payload_len > 0)
+            && frame.payload_len >= self.payload_at_least
     }
 }
 
@@ -191,18 +197,19 @@ impl Observer {
         lock(&self.shared.0)
     }
 
-    /// Records `frame`, which lies in guest memory at `pieces` behind `header_len` other bytes.
-    pub(crate) fn record(
+    /// The next frame of the log: `frame`, which has its place in guest memory at `pieces` behind
+    /// `header_len` other bytes.
+    pub(crate) fn describe(
         &self,
         direction: Direction,
         frame: &[u8],
         (mem, pieces, header_len): (&MemTable, &[Piece], usize),
-    ) {
+    ) -> Frame {
         let packet = Packet::parse(frame);
         let payload = &frame[packet.payload.clone()];
         let place = header_len + packet.payload.start..header_len + packet.payload.end;
-        let mut record = Frame {
-            seq: 0,
+        Frame {
+            seq: self.last_seq() + 1,
             direction,
             len: frame.len(),
             flow: packet.flow,
@@ -210,15 +217,18 @@ impl Observer {
             payload_len: payload.len(),
             payload: ranges(mem, pieces, place),
             payload_hash: hash(payload),
-        };
+        }
+    }
+
+    /// Records the next frame. One thread describes and records.
+    pub(crate) fn record(&self, frame: Frame) {
         let mut log = self.log();
-        log.last += 1;
-        record.seq = log.last;
+        log.last = frame.seq;
         if log.frames.len() >= log.capacity {
             log.frames.pop_front();
             log.dropped += 1;
         }
-        log.frames.push_back(record);
+        log.frames.push_back(frame);
         if log.waiting > 0 {
             self.shared.1.notify_all();
         }

@@ -52,6 +52,8 @@ pub(crate) struct Device {
     pub(crate) vrings: [Vring; 2],
     /// Counts changes of memory, vrings and descriptors, so that the event loop sees them.
     pub(crate) changes: u64,
+    /// The device stands still until its frontend leaves: it touches no vring.
+    pub(crate) frozen: bool,
     /// Takes what is written into guest memory.
     journal: Option<Journal>,
 }

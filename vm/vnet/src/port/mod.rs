@@ -4,5 +4,6 @@ pub(crate) mod fault;
 pub(crate) mod host_port;
 mod ping;
 mod tcp_end;
+pub(crate) mod tear;
 pub(crate) mod vhost_port;
 pub(crate) mod wire;

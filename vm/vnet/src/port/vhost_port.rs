@@ -7,11 +7,12 @@ use crate::chain::{Access, Rules};
 use crate::counters::{Tally, count};
 use crate::memory::{MemTable, Piece};
 use crate::net_header::{self, LEN_MODERN};
-use crate::observe::{Direction, Observer};
+use crate::observe::{Direction, Frame, Observer};
 use crate::packet::ETHERNET_LEN;
+use crate::port::tear::{Sprung, Trap};
 use crate::protocol::{Device, RX, TX};
 use crate::sync::lock;
-use crate::vring::Popped;
+use crate::vring::{Popped, Vring};
 
 /// Longest Ethernet frame: the largest IP packet behind its header.
 const FRAME_MAX: usize = ETHERNET_LEN + 65535;
@@ -36,6 +37,8 @@ pub(crate) enum Sent {
     NoBuffers,
     /// The guest is paused, or between two drivers; try again after a change of its queues.
     NotUp,
+    /// Power is lost in the middle of it: the device stands still.
+    Torn,
 }
 
 /// The guest's end of the network.
@@ -44,6 +47,7 @@ pub(crate) struct VhostPort {
     device: Arc<Mutex<Device>>,
     observer: Observer,
     tally: Arc<Tally>,
+    trap: Trap,
     /// Pieces of the chains in hand; kept to save allocations.
     pieces: Vec<Piece>,
     /// Head of each chain in hand, and where its pieces end.
@@ -51,8 +55,13 @@ pub(crate) struct VhostPort {
 }
 
 impl VhostPort {
-    pub(crate) fn new(device: Arc<Mutex<Device>>, observer: Observer, tally: Arc<Tally>) -> Self {
-        Self { device, observer, tally, pieces: Vec::new(), chains: Vec::new() }
+    pub(crate) fn new(
+        device: Arc<Mutex<Device>>,
+        observer: Observer,
+        tally: Arc<Tally>,
+        trap: Trap,
+    ) -> Self {
+        Self { device, observer, tally, trap, pieces: Vec::new(), chains: Vec::new() }
     }
 
     /// The device as its frontend set it up.
@@ -83,7 +92,7 @@ impl VhostPort {
         if taken {
             count(&self.tally.from_guest);
             let place = (&*mem, &*self.pieces, header_len);
-            self.observer.record(Direction::FromGuest, frame, place);
+            self.observer.record(self.observer.describe(Direction::FromGuest, frame, place));
         } else {
             count(&self.tally.bad_frames);
         }
@@ -113,10 +122,16 @@ impl VhostPort {
         }
         let buffers = u16::try_from(self.chains.len()).expect("no more chains than entries");
         let header = net_header::to_guest(buffers, device.guest_csum());
+        let header = &header[..header_len];
+        let place = (&device.mem, &*self.pieces, header_len);
+        let record = self.observer.describe(Direction::ToGuest, frame, place);
+        if let Some(sprung) = self.trap.meets(&record) {
+            self.tear(&mut device, (header, frame), sprung, record);
+            return Sent::Torn;
+        }
         let Device { mem, vrings, .. } = &mut *device;
-        scatter(mem, &self.pieces, &header[..header_len], frame);
-        let place = (&*mem, &*self.pieces, header_len);
-        self.observer.record(Direction::ToGuest, frame, place);
+        scatter(mem, &self.pieces, header, frame);
+        self.observer.record(record);
         count(&self.tally.to_guest);
         let (mut from, mut left) = (0, header_len + frame.len());
         for (head, to) in self.chains.drain(..) {
@@ -127,6 +142,22 @@ impl VhostPort {
             from = to;
         }
         Sent::Done
+    }
+
+    /// Writes a part of a frame into the buffers in hand and stands still. The frames before it
+    /// are the guest's first: whatever it does about them, it can do.
+    fn tear(
+        &self,
+        device: &mut Device,
+        (header, frame): (&[u8], &[u8]),
+        sprung: Sprung,
+        record: Frame,
+    ) {
+        device.vrings.iter_mut().for_each(Vring::publish);
+        scatter(&device.mem, &self.pieces, header, &frame[..sprung.bytes]);
+        device.frozen = true;
+        self.observer.record(record.clone());
+        sprung.tell(record);
     }
 
     /// Takes chains until they hold `need` bytes; on any other outcome none is held.

@@ -1,0 +1,93 @@
+//! Tear: a loss of power while the device writes a frame into guest memory.
+//!
+//! The device writes a part of one frame, tells the guest of nothing any more, and stands still
+//! until its frontend leaves, which the end of the machine makes it do.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::observe::{Filter, Frame};
+use crate::sync::lock;
+
+/// Where the device is to stand still.
+#[derive(Clone, Debug)]
+pub struct Tear {
+    /// Which frames count.
+    pub filter: Filter,
+    /// Which of those that the device writes from now on; 1 is the next one.
+    pub nth: u64,
+    /// How much of the Ethernet frame is written, in bytes from its start; all of it if it is
+    /// shorter. The virtio header comes before and is always written.
+    pub bytes: usize,
+}
+
+/// News of a tear.
+#[derive(Debug)]
+pub struct Torn(Receiver<Frame>);
+
+impl Torn {
+    /// Waits until the device stands still. The frame is that of the log; only its first
+    /// [`Tear::bytes`] bytes are in guest memory.
+    ///
+    /// # Errors
+    /// `Timeout` when there was no such frame `within` the time, `Gone` when there will be none:
+    /// another tear has taken the place of this one, or the network has ended.
+    pub fn wait(&self, within: Duration) -> Result<Frame> {
+        self.0.recv_timeout(within).map_err(|why| match why {
+            RecvTimeoutError::Timeout => Error::Timeout("wait for a torn frame"),
+            RecvTimeoutError::Disconnected => Error::Gone,
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Armed {
+    tear: Tear,
+    teller: Sender<Frame>,
+}
+
+/// Where a tear waits for its frame.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Trap(Arc<Mutex<Option<Armed>>>);
+
+/// The frame has come.
+#[derive(Debug)]
+pub(crate) struct Sprung {
+    /// How many bytes of it to write.
+    pub(crate) bytes: usize,
+    teller: Sender<Frame>,
+}
+
+impl Trap {
+    /// Waits for this frame instead of any other.
+    pub(crate) fn arm(&self, tear: Tear) -> Torn {
+        let (teller, told) = channel();
+        *lock(&self.0) = Some(Armed { tear, teller });
+        Torn(told)
+    }
+
+    /// Whether `frame`, which is about to be written, is the one.
+    pub(crate) fn meets(&self, frame: &Frame) -> Option<Sprung> {
+        let mut armed = lock(&self.0);
+        let tear = &mut armed.as_mut()?.tear;
+        if !tear.filter.matches(frame) {
+            return None;
+        }
+        tear.nth = tear.nth.saturating_sub(1);
+        if tear.nth > 0 {
+            return None;
+        }
+        let Armed { tear, teller } = armed.take()?;
+        Some(Sprung { bytes: tear.bytes.min(frame.len), teller })
+    }
+}
+
+impl Sprung {
+    /// Tells that the device stands still.
+    pub(crate) fn tell(self, frame: Frame) {
+        // Nobody has to listen.
+        let _ = self.teller.send(frame);
+    }
+}
