@@ -28,7 +28,7 @@ struct tx_slot {
 	bool sound;
 };
 
-static struct tx_slot read_slot(const struct paste_kring *kring, uint32_t i)
+static struct tx_slot read_tx_slot(const struct paste_kring *kring, uint32_t i)
 {
 	const struct netmap_slot *slot = &kring->ring->slot[i];
 	uint16_t flags = PASTE_READ_ONCE(slot->flags);
@@ -50,7 +50,7 @@ static struct tx_slot read_slot(const struct paste_kring *kring, uint32_t i)
 static int send_slot(struct paste_kring *kring, uint32_t i, paste_kring_send send,
 		     void *context)
 {
-	struct tx_slot slot = read_slot(kring, i);
+	struct tx_slot slot = read_tx_slot(kring, i);
 	int error;
 
 	kring->slot_buf[i] = 0;

@@ -39,14 +39,14 @@ int paste_port_rxsync(struct paste_port *port)
 	return error ? error : host_error;
 }
 
-static int send(void *context, uint32_t index, uint32_t offset, uint16_t length)
+static int send_frame(void *context, uint32_t index, uint32_t offset, uint16_t length)
 {
 	const struct paste_port *port = context;
 
 	return paste_os_nic_send(port->nic, index, offset, length);
 }
 
-static int inject(void *context, uint32_t index, uint32_t offset, uint16_t length)
+static int inject_frame(void *context, uint32_t index, uint32_t offset, uint16_t length)
 {
 	const struct paste_port *port = context;
 	int error = paste_os_nic_inject(port->nic,
@@ -95,11 +95,11 @@ int paste_port_txsync(struct paste_port *port)
 		return ENXIO;
 	if (port->kind == PASTE_PORT_PST)
 		return sync_sockets(port);
-	error = paste_kring_tx_sync(&port->tx, send, port);
+	error = paste_kring_tx_sync(&port->tx, send_frame, port);
 	paste_os_nic_send_end(port->nic);
 	paste_kring_tx_commit(&port->tx);
 	if (port->host_tx.num_slots != 0) {
-		host_error = paste_kring_tx_sync(&port->host_tx, inject, port);
+		host_error = paste_kring_tx_sync(&port->host_tx, inject_frame, port);
 		paste_kring_tx_commit(&port->host_tx);
 	}
 	return error ? error : host_error;

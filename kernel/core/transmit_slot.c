@@ -17,7 +17,7 @@ struct slot_copy {
 	bool keep, sound;
 };
 
-static struct slot_copy read_slot(const struct paste_kring *kring, uint32_t i)
+static struct slot_copy copy_slot(const struct paste_kring *kring, uint32_t i)
 {
 	const struct netmap_slot *slot = &kring->ring->slot[i];
 	uint64_t ptr = PASTE_READ_ONCE(slot->ptr);
@@ -54,8 +54,8 @@ static bool is_genuine(struct paste_transmit *transmit, const struct slot_copy *
 }
 
 /* Under the lock. *fresh: what the slot gets; 0: nothing. */
-static enum fate enqueue(struct paste_transmit *transmit, struct paste_flow *flow,
-			 const struct slot_copy *slot, uint32_t *fresh)
+static enum fate enqueue_slot(struct paste_transmit *transmit, struct paste_flow *flow,
+			      const struct slot_copy *slot, uint32_t *fresh)
 {
 	struct paste_send send = { .index = slot->index, .offset = slot->start,
 				   .length = slot->length };
@@ -88,7 +88,7 @@ static enum fate accept(struct paste_transmit *transmit, const struct slot_copy 
 	paste_os_lock(&transmit->lock);
 	flow = paste_transmit_find(transmit, slot->fd);
 	if (flow)
-		fate = enqueue(transmit, flow, slot, fresh);
+		fate = enqueue_slot(transmit, flow, slot, fresh);
 	paste_os_unlock(&transmit->lock);
 	if (flow)
 		return fate;
@@ -99,7 +99,7 @@ static enum fate accept(struct paste_transmit *transmit, const struct slot_copy 
 static bool accept_slot(struct paste_transmit *transmit, struct paste_kring *kring, uint32_t i,
 			bool *bad)
 {
-	struct slot_copy slot = read_slot(kring, i);
+	struct slot_copy slot = copy_slot(kring, i);
 	uint32_t fresh;
 	enum fate fate = accept(transmit, &slot, &fresh);
 

@@ -72,8 +72,8 @@ static size_t take_copy(struct paste_socket *socket, struct sk_buff *skb, unsign
 	return chunk;
 }
 
-static int take(read_descriptor_t *descriptor, struct sk_buff *skb, unsigned int offset,
-		size_t bytes)
+static int capture_some(read_descriptor_t *descriptor, struct sk_buff *skb, unsigned int offset,
+			size_t bytes)
 {
 	struct paste_socket *socket = descriptor->arg.data;
 	enum paste_counter why;
@@ -118,7 +118,7 @@ bool paste_capture(struct paste_socket *socket, bool *news)
 
 	*news = paste_drain(socket);
 	if (!*news || !skb_queue_empty(&sk->sk_receive_queue))
-		*news |= tcp_read_sock(sk, &descriptor, take) > 0;
+		*news |= tcp_read_sock(sk, &descriptor, capture_some) > 0;
 	if (!descriptor.error && stream_ended(sk) && pass_end(socket))
 		*news = true;
 	return !descriptor.error;

@@ -136,7 +136,7 @@ static int device_mmap(struct file *file, struct vm_area_struct *vma)
 	return paste_region_mmap(port->rings_region ?: port->pool->region, vma);
 }
 
-static const struct file_operations operations = {
+static const struct file_operations device_operations = {
 	.owner = THIS_MODULE,
 	.open = device_open,
 	.release = device_release,
@@ -146,15 +146,15 @@ static const struct file_operations operations = {
 	.llseek = noop_llseek,
 };
 
-static struct miscdevice device = {
+static struct miscdevice misc_device = {
 	.minor = MISC_DYNAMIC_MINOR,
 	.name = "paste",
-	.fops = &operations,
+	.fops = &device_operations,
 	.mode = 0600,
 };
 
 /* Without the control lock: the port's end waits for this. A NIC is never freed. */
-static void send(struct paste_port *port)
+static void send_waiting(struct paste_port *port)
 {
 	struct paste_os_nic *nic = READ_ONCE(port->nic);
 
@@ -169,12 +169,12 @@ static void send(struct paste_port *port)
 
 static void send_work(struct work_struct *work)
 {
-	send(container_of(work, struct paste_port_linux, send)->port);
+	send_waiting(container_of(work, struct paste_port_linux, send)->port);
 }
 
 static void retry_work(struct work_struct *work)
 {
-	send(container_of(to_delayed_work(work), struct paste_port_linux, retry)->port);
+	send_waiting(container_of(to_delayed_work(work), struct paste_port_linux, retry)->port);
 }
 
 int paste_os_port_init(struct paste_port *port)
@@ -213,10 +213,10 @@ void paste_os_port_wake(struct paste_port *port)
 
 int paste_cdev_init(void)
 {
-	return misc_register(&device);
+	return misc_register(&misc_device);
 }
 
 void paste_cdev_exit(void)
 {
-	misc_deregister(&device);
+	misc_deregister(&misc_device);
 }

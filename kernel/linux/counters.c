@@ -8,7 +8,7 @@
 
 #include "counters.h"
 
-static const char *const names[] = {
+static const char *const counter_names[] = {
 	[PASTE_RX_IN_PLACE] = "rx_in_place_bytes",
 	[PASTE_RX_COPIED_LOOPBACK] = "rx_copied_loopback_bytes",
 	[PASTE_RX_COPIED_NIC] = "rx_copied_nic_bytes",
@@ -41,11 +41,11 @@ static const char *const names[] = {
 	[PASTE_RX_FRAMES_IN_NAPI] = "rx_frames_in_napi",
 };
 
-static atomic64_t values[PASTE_COUNTERS];
+static atomic64_t counter_values[PASTE_COUNTERS];
 
 void paste_count(enum paste_counter counter, long amount)
 {
-	atomic64_add(amount, &values[counter]);
+	atomic64_add(amount, &counter_values[counter]);
 }
 
 static int show(char *buffer, const struct kernel_param *parameter)
@@ -53,12 +53,12 @@ static int show(char *buffer, const struct kernel_param *parameter)
 	int i, length = 0;
 
 	for (i = 0; i < PASTE_COUNTERS; i++)
-		length += sysfs_emit_at(buffer, length, "%s %lld\n", names[i],
-					atomic64_read(&values[i]));
+		length += sysfs_emit_at(buffer, length, "%s %lld\n", counter_names[i],
+					atomic64_read(&counter_values[i]));
 	return length;
 }
 
-static const struct kernel_param_ops operations = { .get = show };
+static const struct kernel_param_ops counter_operations = { .get = show };
 
-module_param_cb(counters, &operations, NULL, 0444);
+module_param_cb(counters, &counter_operations, NULL, 0444);
 MODULE_PARM_DESC(counters, "bytes passed in place, and copied by reason (read only)");

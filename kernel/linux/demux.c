@@ -20,14 +20,14 @@
 #include "socket.h"
 #include "watchers.h"
 
-static bool has_netfilter(const struct net_device *dev)
+static bool has_netfilter_in(const struct net_device *dev)
 {
 	return paste_has_netfilter_hook(dev_net(dev), NF_INET_PRE_ROUTING) ||
 	       paste_has_netfilter_hook(dev_net(dev), NF_INET_LOCAL_IN);
 }
 
 /* tc, XDP, netfilter's ingress hook, bridges and their like, VRFs */
-static bool is_intercepted(const struct net_device *dev)
+static bool is_intercepted_in(const struct net_device *dev)
 {
 #ifdef CONFIG_NETFILTER_INGRESS
 	if (rcu_access_pointer(dev->nf_hooks_ingress))
@@ -75,7 +75,7 @@ static bool is_plain(const struct sk_buff *skb)
 	       !tcp->urg;
 }
 
-static enum paste_counter choose_way(const struct sk_buff *skb, const struct sock *sk)
+static enum paste_counter choose_way_in(const struct sk_buff *skb, const struct sock *sk)
 {
 	const struct net_device *dev = skb->dev;
 
@@ -85,16 +85,16 @@ static enum paste_counter choose_way(const struct sk_buff *skb, const struct soc
 		return PASTE_LONG_WAY_CHECKSUM;
 	if (paste_is_watched(dev))
 		return PASTE_LONG_WAY_SNIFFER;
-	if (has_netfilter(dev))
+	if (has_netfilter_in(dev))
 		return PASTE_LONG_WAY_NETFILTER;
-	if (is_intercepted(dev))
+	if (is_intercepted_in(dev))
 		return PASTE_LONG_WAY_DEVICE;
 	if (has_policy(dev, sk))
 		return PASTE_LONG_WAY_IPSEC;
 	return wants_more(dev, sk) ? PASTE_LONG_WAY_SOCKET : PASTE_SHORT_WAY;
 }
 
-static void append(struct paste_demux *demux, struct sk_buff *skb, struct sock *sk)
+static void append_frame(struct paste_demux *demux, struct sk_buff *skb, struct sock *sk)
 {
 	unsigned int i = hash_ptr(sk, ilog2(PASTE_DEMUX_SOCKETS));
 
@@ -114,13 +114,13 @@ static void append(struct paste_demux *demux, struct sk_buff *skb, struct sock *
 
 bool paste_demux_take(struct paste_demux *demux, struct sk_buff *skb, struct sock *sk)
 {
-	enum paste_counter way = choose_way(skb, sk);
+	enum paste_counter way = choose_way_in(skb, sk);
 
 	if (way != PASTE_SHORT_WAY) {
 		paste_count(way, 1);
 		return false;
 	}
-	append(demux, skb, sk);
+	append_frame(demux, skb, sk);
 	if (demux->count == PASTE_DEMUX_SOCKETS)
 		paste_demux_flush(demux);
 	return true;
@@ -170,7 +170,7 @@ static void give(struct sock *sk, struct sk_buff *skb)
 }
 
 /* The socket is busy, or not what it was: back to the ordinary way, which knows what to do. */
-static void give_back(struct sk_buff *skb)
+static void go_ordinary_way(struct sk_buff *skb)
 {
 	paste_count(PASTE_LONG_WAY_BUSY, 1);
 	netif_receive_skb(skb);
@@ -208,7 +208,7 @@ static void flush_socket(struct paste_demux *demux, struct sock *sk, struct sk_b
 	for (; skb; skb = next) {
 		next = skb->next;
 		skb_mark_not_on_list(skb);
-		give_back(skb);
+		go_ordinary_way(skb);
 	}
 	sock_put(sk);
 }

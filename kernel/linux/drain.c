@@ -56,7 +56,7 @@ static bool is_ack_due(const struct sock *sk)
 	       ((pending & ICSK_ACK_PUSHED) && !inet_csk_in_pingpong_mode((struct sock *)sk));
 }
 
-static bool is_simple(const struct sock *sk)
+static bool is_drainable(const struct sock *sk)
 {
 	const struct tcp_sock *tp = tcp_sk(sk);
 
@@ -65,7 +65,7 @@ static bool is_simple(const struct sock *sk)
 }
 
 /* False: it stays in the queue. */
-static bool take(struct paste_socket *socket, struct sk_buff *skb)
+static bool drain_one(struct paste_socket *socket, struct sk_buff *skb)
 {
 	struct paste_port *port = socket->port;
 	unsigned int start;
@@ -91,9 +91,9 @@ bool paste_drain(struct paste_socket *socket)
 #ifdef PASTE_FORCE_COPY
 	return false;
 #endif
-	if (!is_simple(sk))
+	if (!is_drainable(sk))
 		return false;
-	while ((skb = skb_peek(&sk->sk_receive_queue)) && take(socket, skb)) {
+	while ((skb = skb_peek(&sk->sk_receive_queue)) && drain_one(socket, skb)) {
 		__skb_unlink(skb, &sk->sk_receive_queue);
 		WRITE_ONCE(tp->copied_seq, TCP_SKB_CB(skb)->end_seq);
 		bytes += skb->len;

@@ -2,8 +2,6 @@
 /*
  * netconfig_apply.c -- configuring a net_device as another one was.
  */
-#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
-
 #include <linux/if_addr.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>

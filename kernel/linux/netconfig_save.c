@@ -295,7 +295,7 @@ static int save_once(struct net *net, struct paste_netconfig *config)
 	return error;
 }
 
-static void forget(struct paste_netconfig *config)
+static void forget_items(struct paste_netconfig *config)
 {
 	struct item *item, *next;
 	int part;
@@ -319,7 +319,7 @@ int paste_netconfig_save(struct net *net, int ifindex, struct paste_netconfig **
 		INIT_LIST_HEAD(&config->parts[part]);
 	config->ifindex = ifindex;
 	for (attempt = 0; attempt < ATTEMPTS && error == -EAGAIN; attempt++) {
-		forget(config);
+		forget_items(config);
 		error = save_once(net, config);
 	}
 	if (error)
@@ -332,6 +332,6 @@ int paste_netconfig_save(struct net *net, int ifindex, struct paste_netconfig **
 void paste_netconfig_free(struct paste_netconfig *config)
 {
 	if (config)
-		forget(config);
+		forget_items(config);
 	kfree(config);
 }

@@ -240,7 +240,7 @@ static void config_changed(struct virtio_device *vdev)
  * Other people's frames on the vrings still get through: a lost one costs them a retransmission
  * timeout. NAPI is off; what GRO holds goes up with its next poll.
  */
-static void settle(struct paste_os_nic *nic)
+static void let_frames_through(struct paste_os_nic *nic)
 {
 	int tries;
 
@@ -264,7 +264,7 @@ static int freeze(struct virtio_device *vdev)
 	netif_tx_lock_bh(nic->dev);
 	netif_device_detach(nic->dev);
 	netif_tx_unlock_bh(nic->dev);
-	settle(nic);
+	let_frames_through(nic);
 	stop_vrings(nic);
 	return 0;
 }

@@ -65,7 +65,7 @@ drop:
 	return NETDEV_TX_OK;
 }
 
-static int enqueue(struct paste_os_nic *nic, u32 index, u32 offset, u16 length)
+static int enqueue_buffer(struct paste_os_nic *nic, u32 index, u32 offset, u16 length)
 {
 	unsigned int in_page;
 	struct page *page = paste_buffer_page(nic->pool, index, &in_page);
@@ -93,7 +93,7 @@ int paste_os_nic_send(struct paste_os_nic *nic, uint32_t index, uint32_t offset,
 		queue = netdev_get_tx_queue(nic->dev, 0);
 		__netif_tx_lock(queue, smp_processor_id());
 		paste_nic_tx_free_sent(nic, 0);
-		error = enqueue(nic, index, offset, length);
+		error = enqueue_buffer(nic, index, offset, length);
 		if (!error)
 			dev_sw_netstats_tx_add(nic->dev, 1, length);
 		__netif_tx_unlock(queue);

@@ -143,8 +143,8 @@ static struct sk_buff *copy_segment(struct paste_os_nic *nic, u32 buffer,
  * *owner: the socket that a port captures, with a reference, or NULL. *lent: the buffer went
  * along. Lending must not drain the pool: the vring needs buffers for everybody's frames.
  */
-static struct sk_buff *make_skb(struct paste_os_nic *nic, u32 buffer, unsigned int length,
-				struct sock **owner, bool *lent)
+static struct sk_buff *make_frame_skb(struct paste_os_nic *nic, u32 buffer, unsigned int length,
+				      struct sock **owner, bool *lent)
 {
 	const u8 *data = paste_pool_address(nic->pool, buffer) + nic->pool->frame_offset;
 	struct sk_buff *skb = NULL;
@@ -204,7 +204,7 @@ static bool to_stack(struct paste_os_nic *nic, const struct virtio_net_hdr *head
 {
 	struct sock *owner;
 	bool lent;
-	struct sk_buff *skb = make_skb(nic, buffer, length, &owner, &lent);
+	struct sk_buff *skb = make_frame_skb(nic, buffer, length, &owner, &lent);
 
 	if (!skb) {
 		DEV_STATS_INC(nic->dev, rx_dropped);

@@ -102,7 +102,7 @@ static bool has_room_in_front(const struct sk_buff *skb)
 	       IS_ALIGNED((unsigned long)skb->data, __alignof__(struct virtio_net_hdr_mrg_rxbuf));
 }
 
-static int enqueue(struct paste_os_nic *nic, struct sk_buff *skb)
+static int enqueue_skb(struct paste_os_nic *nic, struct sk_buff *skb)
 {
 	bool in_front = has_room_in_front(skb);
 	struct virtio_net_hdr_mrg_rxbuf *header = in_front ? (void *)(skb->data - HEADER_SIZE) :
@@ -182,7 +182,7 @@ netdev_tx_t paste_nic_transmit(struct sk_buff *skb, struct net_device *dev)
 	paste_vring_disable(&nic->tx);
 	paste_nic_tx_free_sent(nic, 0);
 	skb_tx_timestamp(skb);
-	if (enqueue(nic, skb)) {
+	if (enqueue_skb(nic, skb)) {
 		DEV_STATS_INC(dev, tx_dropped);
 		dev_kfree_skb_any(skb);
 	} else {

@@ -34,7 +34,7 @@ static struct inet_connection_sock_af_ops short_way;
 static const struct inet_connection_sock_af_ops *ordinary;
 
 /* tc, netfilter's egress hook, VRFs */
-static bool is_intercepted(const struct net_device *dev)
+static bool is_intercepted_out(const struct net_device *dev)
 {
 #ifdef CONFIG_NETFILTER_EGRESS
 	if (rcu_access_pointer(dev->nf_hooks_egress))
@@ -43,7 +43,7 @@ static bool is_intercepted(const struct net_device *dev)
 	return paste_compat_has_tc_egress(dev) || netif_is_l3_slave(dev);
 }
 
-static bool has_netfilter(const struct net *net)
+static bool has_netfilter_out(const struct net *net)
 {
 	return paste_has_netfilter_rules(net, NF_INET_LOCAL_OUT) ||
 	       paste_has_netfilter_rules(net, NF_INET_POST_ROUTING);
@@ -83,8 +83,8 @@ static bool is_plain_segment(const struct sock *sk, const struct sk_buff *skb,
 	       skb->len + sizeof(struct iphdr) <= dst_mtu(&rt->dst);
 }
 
-static enum paste_counter choose_way(const struct sock *sk, const struct sk_buff *skb,
-				     const struct rtable *rt)
+static enum paste_counter choose_way_out(const struct sock *sk, const struct sk_buff *skb,
+					 const struct rtable *rt)
 {
 	const struct net_device *dev;
 
@@ -98,9 +98,9 @@ static enum paste_counter choose_way(const struct sock *sk, const struct sk_buff
 		return PASTE_OUT_LONG_WAY_HEADER;
 	if (paste_is_watched(dev))
 		return PASTE_OUT_LONG_WAY_SNIFFER;
-	if (has_netfilter(dev_net(dev)))
+	if (has_netfilter_out(dev_net(dev)))
 		return PASTE_OUT_LONG_WAY_NETFILTER;
-	if (is_intercepted(dev))
+	if (is_intercepted_out(dev))
 		return PASTE_OUT_LONG_WAY_DEVICE;
 	return PASTE_OUT_SHORT_WAY;
 }
@@ -234,7 +234,7 @@ static int queue_xmit(struct sock *sk, struct sk_buff *skb, struct flowi *flow)
 	if (enable)
 		local_bh_disable();
 	rt = (struct rtable *)__sk_dst_get(sk);
-	way = choose_way(sk, skb, rt);
+	way = choose_way_out(sk, skb, rt);
 	if (way != PASTE_OUT_SHORT_WAY) {
 		paste_count(way, 1);
 		error = ip_queue_xmit(sk, skb, flow);

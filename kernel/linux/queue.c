@@ -27,7 +27,7 @@ static bool was_idle(const struct sock *sk)
 	return !tp->packets_out && (s32)(tcp_jiffies32 - tp->lsndtime) > inet_csk(sk)->icsk_rto;
 }
 
-static bool is_simple(const struct sock *sk)
+static bool is_queueable(const struct sock *sk)
 {
 	const struct tcp_sock *tp = tcp_sk(sk);
 
@@ -42,7 +42,7 @@ static bool is_simple(const struct sock *sk)
 }
 
 /* With the entry as its only fragment, charged to nobody yet. */
-static struct sk_buff *make_skb(struct paste_pool *pool, const struct paste_send *send)
+static struct sk_buff *make_entry_skb(struct paste_pool *pool, const struct paste_send *send)
 {
 	struct sk_buff *skb = alloc_skb_fclone(MAX_TCP_HEADER, GFP_ATOMIC | __GFP_NOWARN);
 	unsigned int in_page;
@@ -75,7 +75,7 @@ static bool charge(struct sock *sk, struct sk_buff *skb)
 	return true;
 }
 
-static void append(struct sock *sk, struct sk_buff *skb)
+static void append_entry(struct sock *sk, struct sk_buff *skb)
 {
 	struct tcp_sock *tp = tcp_sk(sk);
 	struct tcp_skb_cb *tcb = TCP_SKB_CB(skb);
@@ -104,7 +104,7 @@ static bool queue_entry(struct sock *sk, struct paste_pool *pool, const struct p
 
 	if (!sk_stream_memory_free(sk))
 		return false;
-	skb = make_skb(pool, send);
+	skb = make_entry_skb(pool, send);
 	if (!skb)
 		return false;
 	if (!charge(sk, skb)) {
@@ -113,7 +113,7 @@ static bool queue_entry(struct sock *sk, struct paste_pool *pool, const struct p
 	}
 	skb_shinfo(skb)->flags |= SKBFL_PURE_ZEROCOPY;
 	skb_zcopy_init(skb, paste_send_ubuf(pool, send->index, took));
-	append(sk, skb);
+	append_entry(sk, skb);
 	paste_count(PASTE_TX_IN_PLACE, send->length);
 	return true;
 }
@@ -135,7 +135,7 @@ static enum paste_queued queue_all(struct paste_socket *socket)
 	bool more = paste_transmit_front(transmit, &socket->flow, &send);
 	bool queued = false, took = false;
 
-	if (more && !is_simple(sk))
+	if (more && !is_queueable(sk))
 		return PASTE_QUEUED_REST;
 	if (more)
 		tcp_rate_check_app_limited(sk);

@@ -30,7 +30,7 @@ void paste_rtnl_close(struct paste_rtnl *rtnl)
 	kvfree(rtnl->answer);
 }
 
-static int send(struct paste_rtnl *rtnl, const struct nlmsghdr *request)
+static int send_request(struct paste_rtnl *rtnl, const struct nlmsghdr *request)
 {
 	struct kvec bytes = { .iov_base = (void *)request, .iov_len = request->nlmsg_len };
 	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
@@ -62,7 +62,7 @@ static int hear(const struct nlmsghdr *message, paste_rtnl_visitor visit, void *
 }
 
 /* The kernel has put its answer, or a dump's next piece, into the socket before it returned. */
-static int receive(struct paste_rtnl *rtnl, paste_rtnl_visitor visit, void *argument)
+static int receive_answer(struct paste_rtnl *rtnl, paste_rtnl_visitor visit, void *argument)
 {
 	struct kvec bytes = { .iov_base = rtnl->answer, .iov_len = ANSWER_SIZE };
 	struct nlmsghdr *message = rtnl->answer;
@@ -82,9 +82,9 @@ static int receive(struct paste_rtnl *rtnl, paste_rtnl_visitor visit, void *argu
 int paste_rtnl_ask(struct paste_rtnl *rtnl, const struct nlmsghdr *request,
 		   paste_rtnl_visitor visit, void *argument)
 {
-	int state = send(rtnl, request);
+	int state = send_request(rtnl, request);
 
 	while (!state)
-		state = receive(rtnl, visit, argument);
+		state = receive_answer(rtnl, visit, argument);
 	return state < 0 ? state : 0;
 }

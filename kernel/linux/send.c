@@ -17,7 +17,7 @@
 #include "socket.h"
 #include "zerocopy.h"
 
-static void stack_let_go(struct sk_buff *skb, struct ubuf_info *info, bool success)
+static void sent_let_go(struct sk_buff *skb, struct ubuf_info *info, bool success)
 {
 	struct paste_ubuf *ubuf = container_of(info, struct paste_ubuf, info);
 
@@ -25,7 +25,7 @@ static void stack_let_go(struct sk_buff *skb, struct ubuf_info *info, bool succe
 		paste_pool_stack_put(ubuf->pool, ubuf->index);
 }
 
-static const struct ubuf_info_ops sent_ops = { .complete = stack_let_go };
+static const struct ubuf_info_ops sent_ops = { .complete = sent_let_go };
 
 struct ubuf_info *paste_send_ubuf(struct paste_pool *pool, u32 index, bool *took)
 {

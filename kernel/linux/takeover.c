@@ -6,8 +6,6 @@
  * the old one had, first what must be right from the start (name, index, MAC, MTU, namespace),
  * then its configuration. Connections only see a short pause.
  */
-#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
-
 #include <linux/etherdevice.h>
 #include <linux/module.h>
 #include <linux/nsproxy.h>

@@ -29,7 +29,7 @@ struct paste_chain {
 	u16 last, length; /* of the chain that begins here: its last descriptor; how many */
 };
 
-static bool is_simple(const struct virtio_device *vdev)
+static bool is_operable(const struct virtio_device *vdev)
 {
 	return virtio_has_feature(vdev, VIRTIO_F_VERSION_1) && virtio_has_dma_quirk(vdev) &&
 	       !virtio_has_feature(vdev, VIRTIO_F_RING_PACKED) &&
@@ -43,7 +43,7 @@ int paste_vring_init(struct paste_vring *vring, struct virtqueue *vq)
 	memset(vring, 0, sizeof(*vring));
 	vring->vq = vq;
 	vring->num = num;
-	if (!is_simple(vq->vdev))
+	if (!is_operable(vq->vdev))
 		return 0;
 	vring->chains = kvcalloc(num, sizeof(*vring->chains), GFP_KERNEL);
 	if (!vring->chains)

@@ -23,7 +23,7 @@
 #include "socket.h"
 #include "zerocopy.h"
 
-static void stack_let_go(struct sk_buff *skb, struct ubuf_info *info, bool success)
+static void lent_let_go(struct sk_buff *skb, struct ubuf_info *info, bool success)
 {
 	struct paste_ubuf *ubuf = container_of(info, struct paste_ubuf, info);
 
@@ -31,7 +31,7 @@ static void stack_let_go(struct sk_buff *skb, struct ubuf_info *info, bool succe
 		paste_pool_stack_put(ubuf->pool, ubuf->index);
 }
 
-static const struct ubuf_info_ops lent = { .complete = stack_let_go };
+static const struct ubuf_info_ops lent_ops = { .complete = lent_let_go };
 
 static void arm(struct sk_buff *skb)
 {
@@ -90,7 +90,7 @@ struct sk_buff *paste_zerocopy_lend(struct napi_struct *napi, struct paste_skbca
 	skb_add_rx_frag(skb, 0, page, in_page + pool->frame_offset + frame->payload,
 			frame->payload_bytes, pool->buf_size);
 	refcount_set(&ubuf->info.refcnt, 1);
-	paste_compat_ubuf_init(&ubuf->info, &lent);
+	paste_compat_ubuf_init(&ubuf->info, &lent_ops);
 	ubuf->info.flags = SKBFL_ZEROCOPY_FRAG | SKBFL_DONT_ORPHAN;
 	skb_shinfo(skb)->destructor_arg = &ubuf->info;
 	skb->destructor = arm;
@@ -107,7 +107,7 @@ bool paste_zerocopy_find(struct sk_buff *skb, const struct paste_pool *pool, u32
 
 	if (skb_headlen(skb) || skb_shinfo(skb)->nr_frags != 1 || skb_has_frag_list(skb))
 		return false;
-	if (!skb_zcopy(skb) || !paste_compat_ubuf_is(skb_uarg(skb), &lent))
+	if (!skb_zcopy(skb) || !paste_compat_ubuf_is(skb_uarg(skb), &lent_ops))
 		return false;
 	ubuf = container_of(skb_uarg(skb), struct paste_ubuf, info);
 	if (ubuf->pool != pool || skb_frag_page(frag) !=
