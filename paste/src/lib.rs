@@ -77,7 +77,8 @@ pub use device::{
 };
 pub use error::{Error, Result};
 pub use log::{
-    Appended, Batch, Epoch, Log, MOST_IN_BATCH, Record, Records, Rejected, Sequence, Stored,
+    Appended, Batch, Epoch, Log, MOST_IN_BATCH, Record, Records, Rejected, Remains, Sequence,
+    Stored,
 };
 pub use pmem::region::Granularity;
 pub use pool::{

@@ -8,6 +8,7 @@ mod append;
 pub(crate) mod entry;
 pub(crate) mod header;
 mod recover;
+mod remains;
 
 #[cfg(test)]
 mod crash_tests;
@@ -16,6 +17,7 @@ mod tests;
 
 pub use append::{Appended, Batch, Rejected};
 pub use entry::{Epoch, Sequence};
+pub use remains::Remains;
 
 use std::ops::Range;
 
@@ -65,6 +67,7 @@ impl Log {
     pub fn open(pool: &Pool) -> Result<Self> {
         pool.take_log()?;
         let (header, parts) = recover::recover(pool)?;
+        let parts: Vec<_> = parts.into_iter().map(|(lease, entry)| Part { lease, entry }).collect();
         let records = parts.iter().filter(|part| !part.entry.more).count();
         let mut log = Self { pool: pool.clone(), header, parts, records, poisoned: false };
         log.settle()?;

@@ -165,12 +165,7 @@ impl Pool {
     }
 
     pub(crate) fn open_image_on(image: &[u8], persist: Box<dyn Persist>) -> Result<Self> {
-        let path = Path::new("image");
-        let mut page = [0; PAGE];
-        let len = image.len().min(PAGE);
-        page[..len].copy_from_slice(&image[..len]);
-        let geometry = Geometry::decode(&page, image.len() as u64);
-        let geometry = geometry.map_err(|flaw| flawed(path, flaw))?;
+        let geometry = Geometry::of_image(image)?;
         let mapping = Mapping::copy_of(image).map_err(Error::io("allocate", "a pool"))?;
         Self::assemble(Words::new(mapping), persist, geometry, None).settled()
     }
@@ -255,6 +250,19 @@ impl Pool {
             return Err(Error::Busy { what: "the pool's log".into() });
         }
         Ok(())
+    }
+}
+
+impl Geometry {
+    /// What the first page of an image says.
+    pub(crate) fn of_image(image: &[u8]) -> Result<Self> {
+        let whole = image.first_chunk::<PAGE>().map(|page| Self::decode(page, image.len() as u64));
+        let geometry = whole.unwrap_or_else(|| {
+            let mut page = [0; PAGE];
+            page[..image.len()].copy_from_slice(image);
+            Self::decode(&page, image.len() as u64)
+        });
+        geometry.map_err(|flaw| flawed(Path::new("image"), flaw))
     }
 }
 

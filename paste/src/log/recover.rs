@@ -8,30 +8,71 @@
 use std::ops::Range;
 
 use super::{
-    MOST_IN_BATCH, Part,
+    MOST_IN_BATCH,
     entry::{ENTRY, Entry, Epoch, payload_sum},
     header::{COPY, Header},
 };
 use crate::{
     buf::BufIndex,
     error::{Error, Result},
+    map::Lease,
     pmem::line::LINE,
-    pool::Pool,
+    pool::{Pool, superblock::Geometry},
 };
 
-/// The header and the entries that count, oldest first.
-pub(super) fn recover(pool: &Pool) -> Result<(Header, Vec<Part>)> {
-    let (geometry, region) = (pool.geometry(), pool.region());
+/// A pool's bytes, wherever they are, and the right to its buffers.
+pub(super) trait Media {
+    /// The right to one buffer.
+    type Claim;
+
+    fn geometry(&self) -> Geometry;
+
+    /// `N` bytes of the log area.
+    fn load<const N: usize>(&self, at: usize) -> [u8; N];
+
+    /// The right to a buffer that exists; `None` if somebody has it.
+    fn claim(&mut self, buffer: u32) -> Option<Self::Claim>;
+
+    /// Bytes of a buffer.
+    fn payload<'a>(&'a self, claim: &'a Self::Claim, range: Range<usize>) -> &'a [u8];
+}
+
+impl Media for &Pool {
+    type Claim = Lease;
+
+    fn geometry(&self) -> Geometry {
+        Pool::geometry(self)
+    }
+
+    fn load<const N: usize>(&self, at: usize) -> [u8; N] {
+        self.region().load(at)
+    }
+
+    fn claim(&mut self, buffer: u32) -> Option<Lease> {
+        self.buffers().area().lease(buffer)
+    }
+
+    fn payload<'a>(&'a self, claim: &'a Lease, range: Range<usize>) -> &'a [u8] {
+        &claim.bytes()[range]
+    }
+}
+
+/// The entries that count, oldest first, each with the right to its buffer.
+type Owned<Claim> = Vec<(Claim, Entry)>;
+
+/// The header and the entries that count.
+pub(super) fn recover<M: Media>(mut media: M) -> Result<(Header, Owned<M::Claim>)> {
+    let geometry = media.geometry();
     let at = geometry.header_offset();
-    let copies = [region.load::<COPY>(at), region.load::<COPY>(at + LINE)];
+    let copies = [media.load::<COPY>(at), media.load::<COPY>(at + LINE)];
     let header = Header::choose(copies, geometry.id)
         .ok_or_else(|| corrupt(0, "neither copy of the log's header is valid"))?;
     let decode = |position| {
-        let bytes = region.load::<ENTRY>(geometry.entry_offset(position));
+        let bytes = media.load::<ENTRY>(geometry.entry_offset(position));
         Entry::decode(&bytes, geometry.id)
     };
     let entries = accepted(&header, geometry.log_entries as usize, decode)?;
-    Ok((header, check(pool, entries)?))
+    Ok((header, check(&mut media, entries)?))
 }
 
 /// The longest run of whole batches and whole records from position 0.
@@ -108,24 +149,24 @@ fn nothing_durable_follows(
 }
 
 /// Every entry names its own buffer and payload that is what it was.
-fn check(pool: &Pool, entries: Vec<Entry>) -> Result<Vec<Part>> {
-    let area = pool.buffers().area();
+fn check<M: Media>(media: &mut M, entries: Vec<Entry>) -> Result<Owned<M::Claim>> {
+    let Geometry { buffers, buf_size, .. } = media.geometry();
     let mut parts = Vec::with_capacity(entries.len());
     for (position, entry) in entries.into_iter().enumerate() {
         if entry.buffer < BufIndex::FIRST
-            || entry.buffer >= area.count()
-            || entry.range().end > area.size()
+            || entry.buffer >= buffers
+            || entry.range().end > buf_size.bytes()
         {
             let reason = format!("bytes {:?} of buffer {}", entry.range(), entry.buffer);
             return Err(corrupt(position, &reason));
         }
         let twice = || corrupt(position, &format!("buffer {} is owned twice", entry.buffer));
-        let lease = area.lease(entry.buffer).ok_or_else(twice)?;
-        if payload_sum(&lease.bytes()[entry.range()]) != entry.payload_sum {
+        let claim = media.claim(entry.buffer).ok_or_else(twice)?;
+        if payload_sum(media.payload(&claim, entry.range())) != entry.payload_sum {
             let reason = format!("the payload in buffer {} has changed", entry.buffer);
             return Err(corrupt(position, &reason));
         }
-        parts.push(Part { lease, entry });
+        parts.push((claim, entry));
     }
     Ok(parts)
 }

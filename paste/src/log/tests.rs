@@ -29,7 +29,23 @@ fn texts(log: &Log) -> Vec<String> {
 }
 
 fn reopen(pool: &Pool) -> Result<Log> {
-    Log::open(&Pool::open_image(&pool.image()).unwrap())
+    recovered(&pool.image())
+}
+
+/// The log in an image, which reads the same where it lies.
+fn recovered(image: &[u8]) -> Result<Log> {
+    let log = Log::open(&Pool::open_image(image).unwrap());
+    match (&log, Remains::read(image)) {
+        (Ok(log), Ok(remains)) => {
+            let in_place: Vec<Vec<u8>> =
+                remains.records().map(|record| record.flatten().copied().collect()).collect();
+            let records: Vec<_> = log.records().map(|record| record.to_vec()).collect();
+            assert_eq!(in_place, records);
+        }
+        (Err(why), Err(other)) => assert_eq!(why.to_string(), other.to_string()),
+        (log, remains) => panic!("{log:?}, but in place {remains:?}"),
+    }
+    log
 }
 
 /// The pool's image with `change` applied to the bytes of the log area.
@@ -37,7 +53,7 @@ fn reopen_changed(pool: &Pool, change: impl FnOnce(&mut [u8])) -> Result<Log> {
     let mut image = pool.image();
     let geometry = pool.geometry();
     change(&mut image[geometry.header_offset()..]);
-    Log::open(&Pool::open_image(&image).unwrap())
+    recovered(&image)
 }
 
 /// Bytes of entry `position` in the log area.
@@ -198,7 +214,7 @@ fn changed_payload_is_corruption() {
     let at = usize::try_from(log.records().next().unwrap().locations().next().unwrap().0).unwrap();
     let mut image = pool.image();
     image[at + 6] ^= 1;
-    let error = Log::open(&Pool::open_image(&image).unwrap()).unwrap_err();
+    let error = recovered(&image).unwrap_err();
     assert!(error.to_string().contains("payload in buffer 2 has changed"), "{error}");
 }
 

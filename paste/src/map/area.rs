@@ -127,10 +127,26 @@ impl Lease {
         unsafe { self.area.mapping.bytes(range) }
     }
 
-    /// Overwrites bytes `at..`; what does not fit is left away. For the loopback's NIC.
+    /// Overwrites bytes `at..`, whole words where there are some; what does not fit is left away.
     pub(crate) fn fill(&mut self, at: usize, bytes: &[u8]) {
         let range = self.range();
-        for (offset, byte) in (range.start + at..range.end).zip(bytes) {
+        let start = range.start + at;
+        let bytes = &bytes[..bytes.len().min(range.end.saturating_sub(start))];
+        let head = (start.next_multiple_of(8) - start).min(bytes.len());
+        let (head, rest) = bytes.split_at(head);
+        self.fill_bytes(start, head);
+        let (words, tail) = rest.as_chunks::<8>();
+        let start = start + head.len();
+        for (offset, value) in (start..).step_by(8).zip(words) {
+            let word = self.area.mapping.word64(offset, range.end);
+            let word = word.expect("an aligned word of the buffer");
+            word.store(u64::from_ne_bytes(*value), Ordering::Release);
+        }
+        self.fill_bytes(start + words.len() * 8, tail);
+    }
+
+    fn fill_bytes(&self, start: usize, bytes: &[u8]) {
+        for (offset, byte) in (start..).zip(bytes) {
             self.area.mapping.byte(offset).store(*byte, Ordering::Release);
         }
     }
@@ -186,6 +202,14 @@ mod tests {
         let mut lease = area.lease(3).unwrap();
         lease.fill(PAGE - 2, b"abc");
         assert_eq!(&lease.bytes()[PAGE - 2..], b"ab");
+        let text: Vec<u8> = (1..=40).collect();
+        for (at, len) in (0..10).flat_map(|at| (0..=30).map(move |len| (at, len))) {
+            lease.fill(0, &[0; 64]);
+            lease.fill(at, &text[..len]);
+            assert_eq!(lease.bytes()[at..at + len], text[..len], "{len} bytes at {at}");
+            let rest = lease.bytes()[..at].iter().chain(&lease.bytes()[at + len..PAGE - 2]);
+            assert!(rest.copied().all(|byte| byte == 0), "{len} bytes at {at}");
+        }
         assert_eq!(area.lease(4).unwrap().bytes()[0], 0);
         assert_eq!(area.copy(3, PAGE - 2..PAGE).unwrap(), b"ab");
         assert!(area.copy(3, PAGE - 2..PAGE + 1).is_none() && area.copy(79, 0..1).is_none());

@@ -153,6 +153,12 @@ impl Geometry {
         self.header_offset() + PAGE + position * ENTRY
     }
 
+    /// Where buffer `index` starts, bytes.
+    pub(crate) fn buffer_offset(&self, index: u32) -> usize {
+        let start = usize::try_from(self.buffers_offset).expect("a mapped pool");
+        start + index as usize * self.buf_size.bytes()
+    }
+
     /// Where the log's header lies, bytes.
     pub(crate) fn header_offset(&self) -> usize {
         usize::try_from(self.log_offset).expect("a mapped pool")
