@@ -5,9 +5,11 @@ use std::os::fd::RawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use crash::Rules;
+
 use crate::accel::Accel;
 use crate::spec::{Nic, Spec};
-use crate::watch::Watch;
+use crate::watch::{Mode, Watch};
 
 /// Memory slots of a guest, each good for one NVDIMM.
 pub(crate) const SLOTS: usize = 4;
@@ -46,14 +48,41 @@ pub(crate) fn argv(spec: &Spec, wiring: &Wiring) -> Vec<OsString> {
         network(&mut args, n, nic);
     }
     if let Some(watch) = &spec.watch {
-        observer(&mut args, watch);
+        observer(&mut args, spec, wiring, watch);
     }
     args.0
 }
 
-fn observer(args: &mut Args, watch: &Watch) {
-    let (library, out) = (escaped(&watch.library), escaped(&watch.out));
-    args.pair("-plugin", ["file=".into(), library, ",out=".into(), out]);
+fn observer(args: &mut Args, spec: &Spec, wiring: &Wiring, watch: &Watch) {
+    let mut words = vec!["file=".into(), escaped(&watch.library)];
+    let mut option = |name: &str, path: &Path| {
+        words.extend([format!(",{name}=").into(), escaped(path)]);
+    };
+    option("out", &watch.out());
+    match &watch.mode {
+        Mode::Count => {}
+        Mode::Diff => option("durable", &watch.durable()),
+        Mode::Trace { journal } => {
+            option("traces", &watch.traces());
+            if let Some(journal) = journal {
+                option("journal", journal);
+            }
+        }
+    }
+    let first = spec.nvdimms.iter().zip(spec.nvdimm_windows()).next();
+    if let Some((nvdimm, window)) = first.filter(|_| watch.needs_nvdimm()) {
+        option("nvdimm", nvdimm.path());
+        option("ram", &wiring.ram);
+        words.push(format!(",base={:#x}", window.base.0).into());
+        let Rules { domain, fences, dma } = watch.rules;
+        words.extend([
+            format!(",domain={}", domain.name()).into(),
+            format!(",fences={}", fences.name()).into(),
+            format!(",dma={}", dma.name()).into(),
+        ]);
+    }
+    args.0.push("-plugin".into());
+    args.0.push(words.into_iter().collect());
 }
 
 fn machine(args: &mut Args, spec: &Spec, wiring: &Wiring) {
@@ -62,13 +91,15 @@ fn machine(args: &mut Args, spec: &Spec, wiring: &Wiring) {
     // A reset ends QEMU (event guest-reset), so a reboot never goes unnoticed.
     args.flags(&["-no-reboot"]);
     let accel = spec.accel.name();
+    // The platform flushes to the memory controller (ADR), so Linux must flush caches itself, as
+    // on most real machines; unless who watches assumes caches that survive (M13).
+    let rules = spec.watch.as_ref().map(|watch| watch.rules).unwrap_or_default();
+    let domain = rules.domain.qemu_persistence();
     args.pair(
         "-machine",
         [format!(
             // hpet=off: Linux starts it and forgets it; QEMU would wake up 250 times a second.
-            // mem-ctrl: the platform flushes to the memory controller (ADR), so Linux must flush
-            // caches itself, as on most real machines.
-            "q35,accel={accel},hpet=off,nvdimm=on,nvdimm-persistence=mem-ctrl,memory-backend=ram"
+            "q35,accel={accel},hpet=off,nvdimm=on,nvdimm-persistence={domain},memory-backend=ram"
         )
         .into()],
     );

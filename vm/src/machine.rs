@@ -22,6 +22,7 @@ use crate::evidence::{Evidence, Fatal};
 use crate::process::{Child, Program, Sink};
 use crate::qmp::{NoReply, Qmp};
 use crate::spec::Spec;
+use crate::watch::Watch;
 
 /// How many console lines an error shows.
 const SHOWN: usize = 30;
@@ -66,6 +67,7 @@ impl Machine {
         spec.check()?;
         let dir = &spec.dir;
         fs::create_dir_all(dir).map_err(|error| Error::io("create", dir, error))?;
+        spec.watch.as_ref().map_or(Ok(()), Watch::prepare)?;
         let ram = crate::host::ram_file(spec.ram, &spec.ram_places)?;
         let sockets = Sockets::new()?;
         let stderr = dir.join("qemu.log");

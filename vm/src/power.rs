@@ -1,8 +1,11 @@
 //! Power: a guest without it.
 
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-use crate::error::Result;
+use crash::{CrashState, Survivors};
+
+use crate::error::{Error, Result};
 use crate::guest::Guest;
 use crate::nvdimm::Nvdimm;
 use crate::spec::Spec;
@@ -30,6 +33,32 @@ impl PowerLost {
     /// Its NVDIMMs in plug order.
     pub fn nvdimms(&self) -> &[Nvdimm] {
         &self.spec.nvdimms
+    }
+
+    /// The crash state in which its first NVDIMM is left, with what was durable; if an observer in
+    /// diff mode watched it. Without one, the file holds every store, as with a durable cache.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Invalid`] about the observer's files.
+    pub fn crash_state(&self) -> Result<Option<(CrashState, Vec<u8>)>> {
+        let Some(watch) = self.spec.watch.as_ref().filter(|watch| watch.knows_durable()) else {
+            return Ok(None);
+        };
+        let nvdimm = self.spec.nvdimms.first().map(|nvdimm| watch.last_state(nvdimm.path()));
+        nvdimm.transpose()
+    }
+
+    /// Leaves in the first NVDIMM what survived by `choice`, for the next boot to find.
+    ///
+    /// # Errors
+    /// As [`PowerLost::crash_state`]; [`Error::Invalid`] if nothing is known of its state.
+    pub fn settle(&self, survivors: Survivors) -> Result<()> {
+        let unknown = || Error::invalid("NVDIMM", "no observer in diff mode watched it");
+        let (state, durable) = self.crash_state()?.ok_or_else(unknown)?;
+        let nvdimm = self.spec.nvdimms.first().ok_or_else(unknown)?;
+        // In place: a NIC's backend may have the file mapped.
+        let written = nvdimm.file().write_all_at(&state.image(durable, survivors), 0);
+        written.map_err(|error| Error::io("write", nvdimm.path(), error))
     }
 
     /// User and system time that QEMU took from boot to the loss of power, in seconds.

@@ -11,10 +11,13 @@ use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::nvdimm::Nvdimm;
 use crate::units::Mib;
-use crate::watch::Watch;
+use crate::watch::{Mode, Watch};
 
 /// How long a guest may take to its agent's hello. A loaded two-core host under TCG needs 15 s.
 const BOOT_TIMEOUT: Duration = Duration::from_mins(2);
+
+/// How much memory a guest may have whose NVDIMM is watched: its file is its address space.
+const MOST_WATCHED: Mib = Mib(2048);
 
 /// Description of a guest before it exists.
 #[derive(Debug)]
@@ -241,6 +244,23 @@ impl Spec {
         self.nvdimms.iter().map(window).collect()
     }
 
+    fn check_watch(&self, watch: &Watch) -> Result<()> {
+        let invalid = |reason: &str| Err(Error::invalid("observer", reason));
+        if self.accel != Accel::Tcg {
+            return invalid("it sees a guest's instructions under TCG only");
+        }
+        if watch.needs_nvdimm() && self.nvdimms.is_empty() {
+            return invalid("it is to watch an NVDIMM, and the guest has none");
+        }
+        if watch.needs_nvdimm() && self.ram > MOST_WATCHED {
+            return invalid("it finds page tables in the first 2 GiB of memory only");
+        }
+        if matches!(watch.mode, Mode::Trace { .. }) && self.cpus > 1 {
+            return invalid("a trace needs one CPU: with more, the order of stores is not seen");
+        }
+        Ok(())
+    }
+
     /// Refuses what QEMU would refuse later or, worse, understand differently.
     pub(crate) fn check(&self) -> Result<()> {
         let invalid = |what: &str, reason: &str| Err(Error::invalid(what, reason));
@@ -253,8 +273,8 @@ impl Spec {
         if self.nvdimms.len() > crate::argv::SLOTS {
             return invalid("nvdimms", "a guest has 4 slots");
         }
-        if self.watch.is_some() && self.accel != Accel::Tcg {
-            return invalid("observer", "it sees a guest's instructions under TCG only");
+        if let Some(watch) = &self.watch {
+            self.check_watch(watch)?;
         }
         for nic in &self.nics {
             if let Nic::VhostUser { socket, .. } = nic

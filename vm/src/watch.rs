@@ -1,68 +1,230 @@
-//! Watch: what the observer, a plugin of QEMU, sees of a guest.
+//! Watch: what the observer, a plugin of QEMU, sees of a guest and of its first NVDIMM.
 //!
-//! The guest asks for the counters with a marker; the observer appends them to a file as one line
-//! of JSON. See `observer` for both ends' words.
+//! The guest says where it is with markers (docs/crash-model.md); what the observer has to tell
+//! lies in a folder, and outlives QEMU. See `observer` for both ends' words.
 
+mod told;
+
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use crash::{CrashState, InFlight, Line, Live, Rules};
 
 use crate::error::{Error, Result};
+use told::Told;
+pub use told::{Asserted, Kept, Stats};
 
 /// How a guest is watched.
 #[derive(Debug, Clone)]
 pub struct Watch {
     pub(crate) library: PathBuf,
-    pub(crate) out: PathBuf,
+    folder: PathBuf,
+    pub(crate) mode: Mode,
+    pub(crate) rules: Rules,
 }
 
-/// The counters at one marker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub struct Stats {
-    /// The marker's number.
-    #[serde(rename = "stats")]
-    pub number: u64,
-    /// The virtual CPU that executed it.
-    pub vcpu: u32,
-    /// Instructions that all virtual CPUs have executed since the guest's start.
-    pub instructions: u64,
+/// What is watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Markers and instruction counts.
+    Count,
+    /// And what is durable (M15).
+    Diff,
+    /// And every store between ARM and DISARM, in order with what a device told in this journal.
+    Trace { journal: Option<PathBuf> },
 }
 
 impl Watch {
-    /// `library` is the observer, built; `out` is the file that it makes anew.
-    pub fn new(library: &Path, out: &Path) -> Self {
-        Self { library: library.to_owned(), out: out.to_owned() }
+    /// Counts instructions. `library` is the observer, built; `folder` is made anew at boot.
+    pub fn count(library: &Path, folder: &Path) -> Self {
+        let (library, folder) = (library.to_owned(), folder.to_owned());
+        Self { library, folder, mode: Mode::Count, rules: Rules::default() }
     }
 
-    /// What was told so far, in order.
+    /// Knows at each moment what of the first NVDIMM is durable.
+    pub fn diff(library: &Path, folder: &Path, rules: Rules) -> Self {
+        Self { mode: Mode::Diff, rules, ..Self::count(library, folder) }
+    }
+
+    /// Records every store to the first NVDIMM between ARM and DISARM, and the device writes that
+    /// a backend tells in `journal` (`vnet::Journal`). The guest has one CPU.
+    pub fn trace(library: &Path, folder: &Path, rules: Rules, journal: Option<&Path>) -> Self {
+        let journal = journal.map(Path::to_owned);
+        Self { mode: Mode::Trace { journal }, rules, ..Self::count(library, folder) }
+    }
+
+    /// The observer's lines.
+    pub(crate) fn out(&self) -> PathBuf {
+        self.folder.join("observed.jsonl")
+    }
+
+    /// Diff mode: the image of what is durable.
+    pub(crate) fn durable(&self) -> PathBuf {
+        self.folder.join("durable.img")
+    }
+
+    /// Trace mode: a folder for each time between ARM and DISARM.
+    pub(crate) fn traces(&self) -> PathBuf {
+        self.folder.join("traces")
+    }
+
+    /// Whether it watches an NVDIMM.
+    pub(crate) fn needs_nvdimm(&self) -> bool {
+        self.mode != Mode::Count
+    }
+
+    /// Whether it knows what is durable when the power fails.
+    pub(crate) fn knows_durable(&self) -> bool {
+        self.mode == Mode::Diff
+    }
+
+    /// Makes the folder, without what an earlier boot left in it.
+    pub(crate) fn prepare(&self) -> Result<()> {
+        let folder = &self.folder;
+        match fs::remove_dir_all(folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io("clear", folder, error))
+            }
+            _ => fs::create_dir_all(folder).map_err(|error| Error::io("create", folder, error)),
+        }
+    }
+
+    /// The counters that were told so far, in order.
     ///
     /// # Errors
-    /// [`Error::Io`] when the file cannot be read, [`Error::Invalid`] for a line that the observer
-    /// did not write. A line that is being written is left out.
+    /// [`Error::Io`] when the observer's file cannot be read, [`Error::Invalid`] when it says that
+    /// something did not work, or for a line that the observer did not write. A line that is being
+    /// written is left out.
     pub fn stats(&self) -> Result<Vec<Stats>> {
-        let text = std::fs::read_to_string(&self.out);
-        let text = text.map_err(|error| Error::io("read", &self.out, error))?;
-        parse(&text).map_err(|why| Error::invalid(self.out.display().to_string(), why))
+        self.told(|told| if let Told::Stats(stats) = told { Some(stats) } else { None })
+    }
+
+    /// The verdicts on `ASSERT_PERSISTED` so far, in order; diff mode.
+    ///
+    /// # Errors
+    /// As [`Watch::stats`].
+    pub fn assertions(&self) -> Result<Vec<Asserted>> {
+        self.told(|told| if let Told::Asserted(asserted) = told { Some(asserted) } else { None })
+    }
+
+    /// The crash states that the guest asked for (SNAP), in order; diff mode.
+    ///
+    /// # Errors
+    /// As [`Watch::stats`].
+    pub fn kept(&self) -> Result<Vec<Kept>> {
+        self.told(|told| if let Told::Kept(kept) = told { Some(kept) } else { None })
+    }
+
+    /// The crash state of a [`Kept`], with what was durable.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or [`Error::Invalid`] if the two do not belong together.
+    pub fn state(&self, kept: &Kept) -> Result<(CrashState, Vec<u8>)> {
+        self.read_state(&kept.state)
+    }
+
+    /// The folders of complete traces, in order; trace mode. Each holds `trace.bin` and `base.img`.
+    ///
+    /// # Errors
+    /// As [`Watch::stats`].
+    pub fn recorded(&self) -> Result<Vec<PathBuf>> {
+        let name = |told| if let Told::Recorded(recorded) = told { Some(recorded) } else { None };
+        let all = self.told(name)?;
+        Ok(all.into_iter().map(|recorded| self.traces().join(recorded.name)).collect())
+    }
+
+    /// Whether the guest lost power at a marker CUT; the marker's id.
+    ///
+    /// # Errors
+    /// As [`Watch::stats`].
+    pub fn cut(&self) -> Result<Option<u64>> {
+        let id = |told| if let Told::Cut(cut) = told { Some(cut.id) } else { None };
+        Ok(self.told(id)?.pop())
+    }
+
+    /// Diff mode: the crash state in which QEMU's end left this NVDIMM, with what was durable.
+    /// At a CUT it is complete; else what was flushed and not fenced counts as not flushed, which
+    /// leaves out values between the durable and the live one (M15).
+    pub(crate) fn last_state(&self, live: &Path) -> Result<(CrashState, Vec<u8>)> {
+        if self.cut()?.is_some() {
+            return self.read_state("cut");
+        }
+        let (live, durable) = (read(live)?, read(&self.durable())?);
+        let invalid = || Error::invalid(self.durable().display().to_string(), "has another size");
+        if live.len() != durable.len() {
+            return Err(invalid());
+        }
+        let state = CrashState {
+            nvdimm_bytes: live.len() as u64,
+            persisted: "durable.img".to_owned(),
+            lines: in_flight(&live, &durable),
+        };
+        Ok((state, durable))
+    }
+
+    fn read_state(&self, name: &str) -> Result<(CrashState, Vec<u8>)> {
+        let path = self.folder.join(format!("{name}.json"));
+        let invalid = |why: String| Error::invalid(path.display().to_string(), why);
+        let state: CrashState =
+            serde_json::from_slice(&read(&path)?).map_err(|error| invalid(error.to_string()))?;
+        let durable = read(&self.folder.join(&state.persisted))?;
+        state.fits(&durable).map_err(|error| invalid(error.to_string()))?;
+        Ok((state, durable))
+    }
+
+    fn told<T>(&self, which: impl Fn(Told) -> Option<T>) -> Result<Vec<T>> {
+        let path = self.out();
+        let text = fs::read_to_string(&path).map_err(|error| Error::io("read", &path, error))?;
+        let all = told::parse(&text);
+        let all = all.map_err(|why| Error::invalid(path.display().to_string(), why))?;
+        Ok(all.into_iter().filter_map(which).collect())
     }
 }
 
-fn parse(text: &str) -> std::result::Result<Vec<Stats>, String> {
-    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    let line = |line| serde_json::from_str(line).map_err(|why| format!("{line:?}: {why}"));
-    whole.lines().map(line).collect()
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|error| Error::io("read", path, error))
+}
+
+/// The lines that differ: the durable value or the live one.
+fn in_flight(live: &[u8], durable: &[u8]) -> Vec<InFlight> {
+    let mut from = Line(0);
+    std::iter::from_fn(|| {
+        let differs = live.next_difference(durable, from)?;
+        from = Line(differs.0 + 1);
+        Some(InFlight::new(differs, vec![differs.of(durable)], differs.of(live), false))
+    })
+    .collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use crash::LINE;
+
     use super::*;
 
     #[test]
-    fn whole_lines_are_read_and_foreign_ones_refused() {
-        let first = r#"{"stats":1,"vcpu":0,"instructions":70}"#;
-        let stats = Stats { number: 1, vcpu: 0, instructions: 70 };
-        assert_eq!(parse(""), Ok(vec![]));
-        assert_eq!(parse(first), Ok(vec![]));
-        assert_eq!(parse(&format!("{first}\n{{\"sta")), Ok(vec![stats]));
-        assert!(parse("{\"stats\":1}\n").unwrap_err().contains("vcpu"));
+    fn the_state_at_the_end_is_what_differs() {
+        let dir = tempfile::tempdir().unwrap();
+        let watch = Watch::diff(Path::new("lib"), &dir.path().join("w"), Rules::default());
+        watch.prepare().unwrap();
+        let (live, mut image) = (dir.path().join("nv"), vec![0; 4 * LINE]);
+        fs::write(watch.durable(), &image).unwrap();
+        fs::write(watch.out(), "").unwrap();
+        image[3 * LINE] = 9;
+        fs::write(&live, &image).unwrap();
+        let (state, durable) = watch.last_state(&live).unwrap();
+        assert_eq!((state.lines.len(), state.lines[0].line), (1, Line(3)));
+        state.fits(&durable).unwrap();
+        // A guest that cut its own power has told more.
+        let told = CrashState { lines: Vec::new(), ..state };
+        fs::write(dir.path().join("w/cut.json"), serde_json::to_vec(&told).unwrap()).unwrap();
+        fs::write(watch.out(), "{\"cut\":7,\"n\":1}\n").unwrap();
+        assert_eq!(watch.last_state(&live).unwrap().0, told);
+        assert_eq!(watch.cut().unwrap(), Some(7));
+        fs::write(&live, [1; LINE]).unwrap();
+        fs::write(watch.out(), "").unwrap();
+        assert!(watch.last_state(&live).unwrap_err().to_string().contains("another size"));
+        watch.prepare().unwrap();
+        assert!(watch.stats().unwrap_err().to_string().contains("observed.jsonl"));
     }
 }

@@ -65,7 +65,15 @@ impl Bench {
     /// # Errors
     /// Nobody watches, or the observer's file is no good.
     pub fn stats(&self) -> anyhow::Result<Vec<Stats>> {
-        self.watch.as_ref().context("a bench with an observer")?.stats().context("read the counts")
+        self.watch()?.stats().context("read the counts")
+    }
+
+    /// Who watches the guest.
+    ///
+    /// # Errors
+    /// Nobody does.
+    pub fn watch(&self) -> anyhow::Result<&Watch> {
+        self.watch.as_ref().context("a bench with an observer")
     }
 
     /// The guest, for what the bench has no word for.

@@ -72,14 +72,22 @@ pub(crate) fn build_observer(cargo: &Path, root: &Path) -> anyhow::Result<PathBu
 /// # Errors
 /// The C compiler's, with the end of what it said.
 pub(crate) fn build_device(root: &Path) -> anyhow::Result<PathBuf> {
-    let folder = root.join("target/kernel-device");
-    Program::new("make")
-        .arg("-C")
-        .arg(root.join("kernel/user/device"))
-        .arg(format!("OUT={}", folder.display()))
-        .timeout(BUILD_TIME)
-        .run_ok()
-        .context("build the programs that try the device")?;
+    make(&root.join("kernel/user/device"), root.join("target/kernel-device"))
+        .context("build the programs that try the device")
+}
+
+/// Builds the program of logs, right and wrong, that the observer is tried with.
+///
+/// # Errors
+/// The C compiler's, with the end of what it said.
+pub(crate) fn build_protocols(root: &Path) -> anyhow::Result<PathBuf> {
+    let folder = make(&root.join("tests/e2e/protocols"), root.join("target/protocols"));
+    Ok(folder.context("build the program of protocols")?.join("protocols"))
+}
+
+fn make(sources: &Path, folder: PathBuf) -> anyhow::Result<PathBuf> {
+    let out = format!("OUT={}", folder.display());
+    Program::new("make").arg("-C").arg(sources).arg(out).timeout(BUILD_TIME).run_ok()?;
     Ok(folder)
 }
 

@@ -19,6 +19,7 @@ mod cpu;
 mod deploy;
 mod echo;
 mod medium;
+mod needs;
 mod oracle;
 pub mod outcome;
 mod part;

@@ -7,15 +7,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use vm::accel::Accel;
-use vm::nvdimm::Mode;
-use vm::vnet::{Config, Fault, Vnet};
-use vm::{Mib, Nic, Nvdimm, Spec, Watch};
+use vm::crash::Rules;
+use vm::vnet::{Config, Journal, Vnet};
+use vm::{Nic, Nvdimm, Spec, Watch};
 
 use crate::address;
 use crate::bench::Bench;
 use crate::case::Case;
 use crate::console::guest_dir;
 use crate::medium::Medium;
+use crate::needs::{Needs, Watched};
 use crate::outcome::{CaseResult, Figures, TimedOut};
 use crate::runner::Message;
 use crate::seed::Seed;
@@ -29,46 +30,8 @@ const TUNED: [&str; 4] = ["lsm=yama", "init_on_alloc=0", "nokaslr", "norandmaps"
 /// How long the client of such a guest may wait for data to acknowledge with: Linux's shortest.
 const ACK_DELAY: Duration = Duration::from_millis(40);
 
-/// What a case wants plugged into its guest, beside a NIC.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Needs {
-    nvdimm: Option<(Mib, Mode)>,
-    more_cpus: u32,
-    counted: bool,
-    fault: Option<Fault>,
-}
-
-impl Needs {
-    /// An NVDIMM of this size, as `/dev/dax0.0`.
-    #[must_use]
-    pub fn devdax(size: Mib) -> Self {
-        Self { nvdimm: Some((size, Mode::Devdax)), ..Self::default() }
-    }
-
-    /// An NVDIMM of this size, as `/dev/pmem0`.
-    #[must_use]
-    pub fn fsdax(size: Mib) -> Self {
-        Self { nvdimm: Some((size, Mode::Fsdax)), ..Self::default() }
-    }
-
-    /// An observer that counts instructions, and a kernel as the makers of servers tune it.
-    #[must_use]
-    pub fn counted(self) -> Self {
-        Self { counted: true, ..self }
-    }
-
-    /// A cable with this fault.
-    #[must_use]
-    pub fn faulty(self, fault: Fault) -> Self {
-        Self { fault: Some(fault), ..self }
-    }
-
-    /// More than one CPU.
-    #[must_use]
-    pub fn cpus(self, cpus: u32) -> Self {
-        Self { more_cpus: cpus.saturating_sub(1), ..self }
-    }
-}
+/// Room for what a NIC writes to an NVDIMM while a guest is traced; only what is used costs.
+const JOURNAL_BYTES: u64 = 1 << 30;
 
 /// What a case is given.
 #[derive(Debug)]
@@ -138,14 +101,12 @@ impl Rig {
         let base = self.world.base()?;
         let dir = guest_dir(&self.dir);
         std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
-        let vnet = self.network(needs)?;
         let accel = if self.case.emulated { Accel::Tcg } else { base.accel };
         let mut spec = Spec::new(self.case.guest, &base.image, &dir).accel(accel);
         spec = spec.qemu(&base.qemu.path).pvpanic().cpus(1 + needs.more_cpus);
         spec = spec.nic(Nic::VhostUser { socket: self.socket(), mac: address::guest_mac() });
-        let watch = needs.counted.then(|| self.watch()).transpose()?;
-        if let Some(watch) = &watch {
-            spec = TUNED.iter().fold(spec.watch(watch.clone()), |spec, arg| spec.kernel_arg(*arg));
+        if needs.watched == Watched::Count {
+            spec = TUNED.iter().fold(spec, |spec, arg| spec.kernel_arg(*arg));
             spec = spec.cpu_flag("-erms").cpu_flag("-fsrm");
         }
         let mut medium = None;
@@ -153,6 +114,11 @@ impl Rig {
             let nvdimm = Nvdimm::create(self.nvdimm(), size, mode).context("create the NVDIMM")?;
             medium = Some(Medium::open(nvdimm.path(), nvdimm.data_offset())?);
             spec = spec.nvdimm(nvdimm);
+        }
+        let vnet = self.network(needs, &spec)?;
+        let watch = self.watch(needs)?;
+        if let Some(watch) = &watch {
+            spec = spec.watch(watch.clone());
         }
         let program = std::fs::read(&base.programs.cases).context("read the guest half")?;
         let guest = spec.boot().context("boot")?;
@@ -171,16 +137,36 @@ impl Rig {
         Ok(bench)
     }
 
-    fn watch(&self) -> anyhow::Result<Watch> {
+    fn watch(&self, needs: Needs) -> anyhow::Result<Option<Watch>> {
+        if needs.watched == Watched::Nothing {
+            return Ok(None);
+        }
         self.step("build the observer");
-        Ok(Watch::new(&self.world.observer()?, &self.dir.join("observed.jsonl")))
+        let (library, folder) = (self.world.observer()?, self.dir.join("observed"));
+        let (rules, journal) = (Rules::default(), self.journal());
+        Ok(Some(match needs.watched {
+            Watched::Nothing | Watched::Count => Watch::count(&library, &folder),
+            Watched::Diff => Watch::diff(&library, &folder, rules),
+            Watched::Trace => Watch::trace(&library, &folder, rules, Some(&journal)),
+        }))
     }
 
-    fn network(&self, needs: Needs) -> anyhow::Result<Vnet> {
-        let ack_delay = needs.counted.then_some(ACK_DELAY);
+    fn network(&self, needs: Needs, spec: &Spec) -> anyhow::Result<Vnet> {
+        let ack_delay = (needs.watched == Watched::Count).then_some(ACK_DELAY);
         let fault = needs.fault;
-        let config = Config { ack_delay, fault, ..Config::new(self.socket(), address::host_end()) };
+        let mut config =
+            Config { ack_delay, fault, ..Config::new(self.socket(), address::host_end()) };
+        if needs.watched == Watched::Trace {
+            let window = spec.nvdimm_windows().into_iter().next().context("an NVDIMM to trace")?;
+            let journal = Journal::create(&self.journal(), window, JOURNAL_BYTES);
+            config.journal = Some(journal.context("create the DMA journal")?);
+        }
         Vnet::start(config).context("start the network")
+    }
+
+    /// Where the NIC's backend tells what it wrote to the NVDIMM.
+    fn journal(&self) -> PathBuf {
+        self.dir.join("dma.journal")
     }
 
     /// In a folder with a short name: the path of a socket has at most 107 bytes.

@@ -150,6 +150,14 @@ impl World {
         Ok(deploy::build_device(&self.options.root)?.join(name))
     }
 
+    /// The program of logs, right and wrong, built or found built.
+    ///
+    /// # Errors
+    /// The compiler's.
+    pub(crate) fn protocols(&self) -> anyhow::Result<PathBuf> {
+        deploy::build_protocols(&self.options.root)
+    }
+
     /// The observer that QEMU loads to watch a guest, built or found built.
     ///
     /// # Errors

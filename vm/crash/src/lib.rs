@@ -36,7 +36,9 @@ pub mod symbols;
 pub mod trace;
 
 pub use checker::{Checker, Fault, Verdict, View};
-pub use event::{Context, Dma, Event, Fence, FenceKind, Flush, FlushKind, Pc, Store, Vcpu};
+pub use event::{
+    Context, Dma, Event, Fence, FenceKind, Flush, FlushKind, Pc, Store, StoreBytes, Vcpu,
+};
 pub use explore::choices::Bounds;
 pub use explore::flight::Choice;
 pub use explore::point::{Point, Points, Shard};
@@ -44,9 +46,10 @@ pub use explore::{Explored, Failure, Plan, explore, explore_state};
 pub use line::{LINE, Line, LineBytes, Offset, Range, WORD};
 pub use marker::{Marker, Op};
 pub use model::diff::DiffModel;
+pub use model::live::Live;
 pub use model::stores::TraceModel;
 pub use moment::Moment;
 pub use recording::Recording;
 pub use report::{Class, Report};
 pub use rules::{DeviceWrites, Domain, Fences, Rules};
-pub use state::{CrashState, InFlight};
+pub use state::{CrashState, InFlight, Survivors};

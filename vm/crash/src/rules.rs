@@ -25,6 +25,14 @@ pub enum Domain {
 }
 
 impl Domain {
+    /// Its name, as an option.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Adr => "adr",
+            Self::Eadr => "eadr",
+        }
+    }
+
     /// The value of QEMU's machine option `nvdimm-persistence` that tells the guest the same.
     pub fn qemu_persistence(self) -> &'static str {
         match self {
@@ -45,6 +53,16 @@ pub enum Fences {
     Hw,
 }
 
+impl Fences {
+    /// Its name, as an option.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Strict => "strict",
+            Self::Hw => "hw",
+        }
+    }
+}
+
 /// Where device writes land (M6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -54,4 +72,14 @@ pub enum DeviceWrites {
     Cache,
     /// In durable memory.
     Persist,
+}
+
+impl DeviceWrites {
+    /// Its name, as an option.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cache => "cache",
+            Self::Persist => "persist",
+        }
+    }
 }

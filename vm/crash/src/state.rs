@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::explore::choices::Random;
 use crate::line::{LINE, Line, LineBytes};
 
 /// A line that may hold one of several values after a loss of power.
@@ -50,6 +51,17 @@ pub struct CrashState {
     pub lines: Vec<InFlight>,
 }
 
+/// Which of the lines in flight survive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Survivors {
+    /// None does.
+    None,
+    /// All do, as if nothing had been lost.
+    All,
+    /// Each line takes one of its values, drawn by this seed.
+    Random(u64),
+}
+
 /// Why a state does not belong to an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Mismatch {
@@ -91,6 +103,20 @@ impl CrashState {
             next = line.0 + 1;
         }
         Ok(())
+    }
+
+    /// What the NVDIMM holds after the power loss, over what was durable, which fits.
+    pub fn image(&self, mut durable: Vec<u8>, survivors: Survivors) -> Vec<u8> {
+        let mut random = Random(if let Survivors::Random(seed) = survivors { seed } else { 0 });
+        for in_flight in &self.lines {
+            let chosen = match survivors {
+                Survivors::None => 0,
+                Survivors::All => in_flight.all,
+                Survivors::Random(_) => random.below(in_flight.values.len()),
+            };
+            durable[in_flight.line.span()].copy_from_slice(&in_flight.values[chosen]);
+        }
+        durable
     }
 }
 
@@ -146,6 +172,27 @@ fn unhex(text: &str) -> Option<LineBytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn survivors_are_values_of_their_lines() {
+        let values = |line: u8| (0..4).map(|n| [line * 16 + n; 64]).collect::<Vec<_>>();
+        let line = |n: u8| InFlight::new(Line(n.into()), values(n), [n * 16 + 3; 64], false);
+        let lines = vec![line(0), line(2)];
+        let mut durable = [[0; 64], [7; 64], [32; 64]].concat();
+        let state = CrashState { nvdimm_bytes: 192, persisted: String::new(), lines };
+        assert_eq!(state.image(durable.clone(), Survivors::None), durable);
+        let seen = |seed| {
+            let image = state.image(durable.clone(), Survivors::Random(seed));
+            assert_eq!(image[64..128], [7; 64]);
+            (image[0], image[128])
+        };
+        let all: HashSet<_> = (0..200).map(seen).collect();
+        assert_eq!(all.len(), 16, "every product of values comes up");
+        assert_eq!(seen(5), seen(5));
+        let expected = [[3; 64], [7; 64], [35; 64]].concat();
+        durable = state.image(durable, Survivors::All);
+        assert_eq!(durable, expected);
+    }
 
     #[test]
     fn a_state_is_written_as_json_and_read_back() {

@@ -3,7 +3,8 @@
 mod common;
 
 use common::Program;
-use crash::model::diff::{Live, Missing, Work};
+use crash::Live;
+use crash::model::diff::{Missing, Work};
 use crash::{DiffModel, FenceKind, FlushKind, Line, LineBytes, Offset, Range, Rules};
 
 const BYTES: usize = 1 << 14;

@@ -2,46 +2,154 @@
 
 use std::path::PathBuf;
 
+use crash::{DeviceWrites, Domain, Fences, Rules};
+
 /// How the observer is to work.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Options {
     /// Where its lines go; the file is made anew.
     pub(crate) out: PathBuf,
+    /// What is watched besides the guest's instructions.
+    pub(crate) mode: Mode,
+    /// What is assumed of the machine.
+    pub(crate) rules: Rules,
+}
+
+/// What is watched.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Nothing else: `out=FILE` alone.
+    Count,
+    /// What is durable, kept in a file: `durable=FILE`.
+    Diff { place: Place, durable: PathBuf },
+    /// Every store, kept in a folder: `traces=DIR`, in order with `journal=FILE`.
+    Trace { place: Place, traces: PathBuf, journal: Option<PathBuf> },
+}
+
+/// Where the NVDIMM is: `nvdimm=FILE,base=ADDRESS,ram=FILE`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The NVDIMM's file.
+    pub(crate) nvdimm: PathBuf,
+    /// The guest-physical address of its first byte.
+    pub(crate) base: u64,
+    /// The file that is the guest's memory, from address 0 on.
+    pub(crate) ram: PathBuf,
 }
 
 /// Why the options are no good.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Wrong {
-    #[error("option {0:?} is unknown; there is out=FILE")]
+    #[error(
+        "option {0:?} is unknown; there are out, nvdimm, ram, durable, traces, journal=FILE, \
+         base=0xADDRESS, domain=adr|eadr, fences=strict|hw, dma=cache|persist"
+    )]
     Unknown(String),
-    #[error("option out=FILE is missing")]
-    NoOut,
+    #[error("option {0}= is missing")]
+    Missing(&'static str),
+    #[error("durable= (diff mode) and traces= (trace mode) exclude each other")]
+    TwoModes,
+}
+
+#[derive(Debug, Default)]
+struct Words {
+    out: Option<PathBuf>,
+    nvdimm: Option<PathBuf>,
+    base: Option<u64>,
+    ram: Option<PathBuf>,
+    durable: Option<PathBuf>,
+    traces: Option<PathBuf>,
+    journal: Option<PathBuf>,
+    rules: Rules,
 }
 
 impl Options {
     /// Reads `key=value` words.
     pub(crate) fn parse<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Self, Wrong> {
-        let mut out = None;
+        let mut all = Words::default();
         for word in words {
-            match word.split_once('=') {
-                Some(("out", path)) if !path.is_empty() => out = Some(PathBuf::from(path)),
-                _ => return Err(Wrong::Unknown(word.to_owned())),
-            }
+            let value = word.split_once('=').filter(|(_, value)| !value.is_empty());
+            let known = value.and_then(|(key, value)| all.take(key, value));
+            known.ok_or_else(|| Wrong::Unknown(word.to_owned()))?;
         }
-        Ok(Self { out: out.ok_or(Wrong::NoOut)? })
+        all.options()
     }
+}
+
+impl Words {
+    fn take(&mut self, key: &str, value: &str) -> Option<()> {
+        match (key, value) {
+            ("out", path) => self.out = Some(path.into()),
+            ("nvdimm", path) => self.nvdimm = Some(path.into()),
+            ("ram", path) => self.ram = Some(path.into()),
+            ("durable", path) => self.durable = Some(path.into()),
+            ("traces", path) => self.traces = Some(path.into()),
+            ("journal", path) => self.journal = Some(path.into()),
+            ("base", number) => self.base = Some(hexadecimal(number)?),
+            ("domain", "adr") => self.rules.domain = Domain::Adr,
+            ("domain", "eadr") => self.rules.domain = Domain::Eadr,
+            ("fences", "strict") => self.rules.fences = Fences::Strict,
+            ("fences", "hw") => self.rules.fences = Fences::Hw,
+            ("dma", "cache") => self.rules.dma = DeviceWrites::Cache,
+            ("dma", "persist") => self.rules.dma = DeviceWrites::Persist,
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn options(self) -> Result<Options, Wrong> {
+        let Self { out, nvdimm, base, ram, durable, traces, journal, rules } = self;
+        let out = out.ok_or(Wrong::Missing("out"))?;
+        let place = || {
+            Ok(Place {
+                nvdimm: nvdimm.ok_or(Wrong::Missing("nvdimm"))?,
+                base: base.ok_or(Wrong::Missing("base"))?,
+                ram: ram.ok_or(Wrong::Missing("ram"))?,
+            })
+        };
+        let mode = match (durable, traces) {
+            (None, None) => Mode::Count,
+            (Some(durable), None) => Mode::Diff { place: place()?, durable },
+            (None, Some(traces)) => Mode::Trace { place: place()?, traces, journal },
+            (Some(_), Some(_)) => return Err(Wrong::TwoModes),
+        };
+        Ok(Options { out, mode, rules })
+    }
+}
+
+fn hexadecimal(text: &str) -> Option<u64> {
+    u64::from_str_radix(text.strip_prefix("0x")?, 16).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn parse(words: &str) -> Result<Options, Wrong> {
+        Options::parse(words.split(',').filter(|word| !word.is_empty()))
+    }
+
     #[test]
     fn options_are_exact() {
-        let ok = Options { out: "/a=b".into() };
-        assert_eq!(Options::parse(["out=/a=b"]), Ok(ok));
-        assert_eq!(Options::parse([]), Err(Wrong::NoOut));
-        assert_eq!(Options::parse(["out="]), Err(Wrong::Unknown("out=".into())));
-        assert_eq!(Options::parse(["in=x"]), Err(Wrong::Unknown("in=x".into())));
+        let (mode, rules) = (Mode::Count, Rules::default());
+        assert_eq!(parse("out=/a=b"), Ok(Options { out: "/a=b".into(), mode, rules }));
+        assert_eq!(parse(""), Err(Wrong::Missing("out")));
+        for unknown in ["out=", "in=x", "base=12", "base=0xz", "domain=x", "out"] {
+            assert_eq!(parse(unknown), Err(Wrong::Unknown(unknown.into())));
+        }
+    }
+
+    #[test]
+    fn a_mode_needs_the_place_of_the_nvdimm() {
+        let place = Place { nvdimm: "n".into(), base: 1 << 32, ram: "r".into() };
+        let given = "out=o,nvdimm=n,base=0x100000000,ram=r";
+        let diff = parse(&format!("{given},durable=d,domain=eadr,fences=hw,dma=persist")).unwrap();
+        assert_eq!(diff.mode, Mode::Diff { place: place.clone(), durable: "d".into() });
+        let (domain, fences, dma) = (Domain::Eadr, Fences::Hw, DeviceWrites::Persist);
+        assert_eq!(diff.rules, Rules { domain, fences, dma });
+        let trace = parse(&format!("{given},traces=t,journal=j")).unwrap().mode;
+        assert_eq!(trace, Mode::Trace { place, traces: "t".into(), journal: Some("j".into()) });
+        assert_eq!(parse(&format!("{given},durable=d,traces=t")), Err(Wrong::TwoModes));
+        assert_eq!(parse("out=o,durable=d,nvdimm=n,ram=r"), Err(Wrong::Missing("base")));
     }
 }

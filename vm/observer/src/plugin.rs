@@ -2,12 +2,15 @@
 
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use crash::{Op, marker};
+use crash::{Op, Pc};
 
-use crate::count::{Out, Stats};
+use crate::instruction::Does;
+use crate::lines::Line;
+use crate::observer::{Observer, Site, Stored};
 use crate::options::Options;
-use crate::qemu_api::{self as qemu, Block, Field, PluginId, RegisterHandle, Translation};
+use crate::qemu_api::{self as qemu, Access, Block, PluginId, Translation};
 
 /// The interface version that this library was written for; QEMU reads it before anything else.
 #[unsafe(no_mangle)]
@@ -25,15 +28,15 @@ pub(crate) struct Info {
     max_vcpus: c_int,
 }
 
-#[derive(Debug)]
-struct Observer {
-    out: Out,
-    instructions: Field,
-}
-
 static OBSERVER: OnceLock<Observer> = OnceLock::new();
-/// The register that holds a marker's first argument.
-static ARGUMENT: OnceLock<RegisterHandle> = OnceLock::new();
+/// Trace mode: whether ARM has come, from which on every store of the guest calls us.
+static IS_TRACED: AtomicBool = AtomicBool::new(false);
+
+/// The longest instruction in bytes.
+const LONGEST: usize = 15;
+/// Of an instruction's address, the bit that is borrowed to say that it stores past the caches:
+/// in canonical addresses it is the same as the bit above it.
+const PAST_CACHES: u64 = 1 << 62;
 
 /// Begins to observe; not 0 ends QEMU.
 ///
@@ -85,9 +88,8 @@ fn install<'a>(
     let words: Option<Vec<_>> = words.map(|word| word.to_str().ok()).collect();
     let words = words.ok_or("an option is no UTF-8")?;
     let options = Options::parse(words).map_err(|wrong| wrong.to_string())?;
-    let name = options.out.display();
-    let out = Out::create(&options.out).map_err(|error| format!("create {name}: {error}"))?;
-    let observer = Observer { out, instructions: qemu::field() };
+    let cpus = usize::try_from(info.max_vcpus).unwrap_or_default();
+    let observer = Observer::begin(id, cpus, &options)?;
     OBSERVER.set(observer).map_err(|_| "it is loaded twice")?;
     qemu::on_vcpu(id, vcpu_begins);
     qemu::on_block(id, block_is_translated);
@@ -95,12 +97,8 @@ fn install<'a>(
 }
 
 extern "C" fn vcpu_begins(_: PluginId, _: c_uint) {
-    if ARGUMENT.get().is_none() {
-        match qemu::register(c"rdi") {
-            // Another CPU may have been faster; the handle is the same.
-            Some(handle) => drop(ARGUMENT.set(handle)),
-            None => eprintln!("observer: this QEMU shows no register rdi; markers are not seen"),
-        }
+    if let Some(observer) = OBSERVER.get() {
+        observer.find_registers();
     }
 }
 
@@ -108,22 +106,117 @@ extern "C" fn block_is_translated(_: PluginId, block: *mut Block) {
     let Some(observer) = OBSERVER.get() else { return };
     // SAFETY: QEMU passed the block to this call.
     let block = unsafe { Translation::new(block) };
-    let len = block.len();
-    block.add(observer.instructions, len as u64);
-    for n in 0..len {
-        let mut bytes = [0; marker::LEN + 1];
-        let len = block.bytes(n, &mut bytes).min(bytes.len());
-        if Op::decode(&bytes[..len]) == Some(Op::Stats) {
-            block.on_exec(n, stats, 0);
+    block.add(observer.instructions, block.len() as u64);
+    let mut is_watched = match &observer.watch {
+        Some(watch) => !watch.is_trace || IS_TRACED.load(Ordering::Relaxed),
+        None => false,
+    };
+    for n in 0..block.len() {
+        let mut bytes = [0; LONGEST];
+        let len = block.bytes(n, &mut bytes).min(LONGEST);
+        if let Some(op) = Op::decode(&bytes[..len]) {
+            let site = observer.site(block.address(n), Does::Mark(op));
+            block.on_exec(n, mark, address_of(site));
+            // What follows in the block that arms runs before all is translated anew.
+            is_watched |= op == Op::Arm && observer.watch.is_some();
+        } else if is_watched {
+            watch(observer, &block, n, &bytes[..len]);
         }
     }
 }
 
-extern "C" fn stats(vcpu: c_uint, _: *mut c_void) {
+/// Has instruction `n` call us if it does something to the NVDIMM.
+fn watch(observer: &Observer, block: &Translation, n: usize, bytes: &[u8]) {
+    let pc = block.address(n);
+    let does = Does::decode(bytes, pc);
+    let is_trace = observer.watch.as_ref().is_some_and(|watch| watch.is_trace);
+    let past_caches = does == Does::StorePastCaches;
+    match does {
+        Does::Wait(crash::FenceKind::Locked) if observer.is_single => {
+            block.on_exec_if(n, observer.waits, order, address_of(observer.site(pc, does)));
+        }
+        Does::Flush(..) | Does::Wait(_) => {
+            block.on_exec(n, order, address_of(observer.site(pc, does)));
+        }
+        Does::StorePastCaches | Does::Mark(_) | Does::Else => {}
+    }
+    if is_trace || past_caches {
+        let data = if past_caches { pc ^ PAST_CACHES } else { pc };
+        // Addresses are as long as a register.
+        block.on_store(n, store, usize::try_from(data).unwrap_or_default());
+    }
+}
+
+fn address_of(site: &'static Site) -> usize {
+    std::ptr::from_ref(site).expose_provenance()
+}
+
+/// # Safety
+/// `data` is from `address_of`.
+unsafe fn site_at(data: *mut c_void) -> &'static Site {
+    let site = std::ptr::with_exposed_provenance::<Site>(data.addr());
+    // SAFETY: sites are never freed; by this function's contract it is one.
+    unsafe { &*site }
+}
+
+extern "C" fn mark(vcpu: c_uint, data: *mut c_void) {
     let Some(observer) = OBSERVER.get() else { return };
-    let Some(number) = ARGUMENT.get().and_then(|register| qemu::read(*register)) else { return };
-    let instructions = qemu::sum(observer.instructions);
-    if let Err(error) = observer.out.tell(&Stats { number, vcpu, instructions }) {
-        eprintln!("observer: write the counters: {error}");
+    // SAFETY: registered with `address_of`.
+    let site = unsafe { site_at(data) };
+    let Does::Mark(op) = site.does else { return };
+    if op == Op::Stats {
+        let Some(stats) = observer.argument() else { return };
+        let instructions = qemu::sum(observer.instructions);
+        observer.tell(&Line::Stats { stats, vcpu, instructions });
+    }
+    let Some(line) = observer.mark(vcpu, site, op) else {
+        begin_to_trace(observer, op);
+        return;
+    };
+    observer.tell(&line);
+    if matches!(line, Line::Cut { .. }) {
+        // SAFETY: takes no pointer; QEMU ends like a machine without power.
+        unsafe { libc::raise(libc::SIGKILL) };
+    }
+    begin_to_trace(observer, op);
+}
+
+/// From the first ARM on every store calls us: what was translated before is translated anew.
+fn begin_to_trace(observer: &Observer, op: Op) {
+    let is_trace = observer.watch.as_ref().is_some_and(|watch| watch.is_trace);
+    if is_trace && op == Op::Arm && !IS_TRACED.swap(true, Ordering::Relaxed) {
+        qemu::reset(observer.id, was_reset);
+    }
+}
+
+extern "C" fn was_reset(id: PluginId) {
+    qemu::on_vcpu(id, vcpu_begins);
+    qemu::on_block(id, block_is_translated);
+}
+
+extern "C" fn order(vcpu: c_uint, data: *mut c_void) {
+    let Some(observer) = OBSERVER.get() else { return };
+    if observer.watch.as_ref().is_some_and(|watch| !watch.is_on()) {
+        return;
+    }
+    // SAFETY: registered with `address_of`.
+    let site = unsafe { site_at(data) };
+    if let Some(line) = observer.order(vcpu, site) {
+        observer.tell(&line);
+    }
+}
+
+extern "C" fn store(vcpu: c_uint, access: Access, address: u64, data: *mut c_void) {
+    let Some(observer) = OBSERVER.get() else { return };
+    if observer.watch.as_ref().is_some_and(|watch| !watch.is_on()) {
+        return;
+    }
+    let data = data.addr() as u64;
+    let nontemporal = data >> 62 == 1 || data >> 62 == 2;
+    let pc = Pc(if nontemporal { data ^ PAST_CACHES } else { data });
+    let at = Stored { pc, address, nontemporal };
+    let physical = || qemu::physical(access, address);
+    if let Some(line) = observer.store(vcpu, at, physical, || qemu::value(access)) {
+        observer.tell(&line);
     }
 }

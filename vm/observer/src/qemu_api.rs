@@ -61,14 +61,33 @@ unsafe impl Send for Field {}
 // SAFETY: as above.
 unsafe impl Sync for Field {}
 
+/// What a memory access was; good during the callback that brings it.
+pub(crate) type Access = u32;
+
+/// What an access loaded or stored.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+struct Value {
+    /// The power of two of its bytes.
+    kind: c_int,
+    /// The bytes, lowest first.
+    bytes: [u64; 2],
+}
+
 pub(crate) type OnVcpu = extern "C" fn(PluginId, c_uint);
 pub(crate) type OnBlock = extern "C" fn(PluginId, *mut Block);
 pub(crate) type OnExec = extern "C" fn(c_uint, *mut c_void);
+pub(crate) type OnAccess = extern "C" fn(c_uint, Access, u64, *mut c_void);
+pub(crate) type OnReset = extern "C" fn(PluginId);
 
 /// The callback may read registers.
 const READS_REGISTERS: c_int = 1;
 /// Add a number to a field of a scoreboard.
 const ADD_U64: c_int = 0;
+/// Stores only.
+const WRITES: c_int = 2;
+/// Call if the field is not equal to the number.
+const NOT_EQUAL: c_int = 3;
 
 macro_rules! functions {
     ($($field:ident: $name:literal $shape:ty;)*) => {
@@ -97,6 +116,16 @@ functions! {
         unsafe extern "C" fn(*const Instruction, *mut c_void, usize) -> usize;
     on_exec: c"qemu_plugin_register_vcpu_insn_exec_cb"
         unsafe extern "C" fn(*mut Instruction, OnExec, c_int, *mut c_void);
+    on_exec_if: c"qemu_plugin_register_vcpu_insn_exec_cond_cb"
+        unsafe extern "C" fn(*mut Instruction, OnExec, c_int, c_int, Field, u64, *mut c_void);
+    on_access: c"qemu_plugin_register_vcpu_mem_cb"
+        unsafe extern "C" fn(*mut Instruction, OnAccess, c_int, c_int, *mut c_void);
+    address: c"qemu_plugin_insn_vaddr" unsafe extern "C" fn(*const Instruction) -> u64;
+    hardware: c"qemu_plugin_get_hwaddr" unsafe extern "C" fn(Access, u64) -> *const c_void;
+    physical: c"qemu_plugin_hwaddr_phys_addr" unsafe extern "C" fn(*const c_void) -> u64;
+    value: c"qemu_plugin_mem_get_value" unsafe extern "C" fn(Access) -> Value;
+    set: c"qemu_plugin_u64_set" unsafe extern "C" fn(Field, c_uint, u64);
+    reset: c"qemu_plugin_reset" unsafe extern "C" fn(PluginId, OnReset);
     add_per_vcpu: c"qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu"
         unsafe extern "C" fn(*mut Block, c_int, Field, u64);
     scoreboard: c"qemu_plugin_scoreboard_new" unsafe extern "C" fn(usize) -> *mut c_void;
@@ -141,6 +170,12 @@ pub(crate) fn on_block(id: PluginId, each: OnBlock) {
     unsafe { (functions().on_block)(id, each) }
 }
 
+/// Forgets all that was translated and registered, then calls `then`, before the CPU goes on.
+pub(crate) fn reset(id: PluginId, then: OnReset) {
+    // SAFETY: as in `on_vcpu`.
+    unsafe { (functions().reset)(id, then) }
+}
+
 /// A new field of 8 bytes per virtual CPU.
 pub(crate) fn field() -> Field {
     // SAFETY: QEMU allocates; the scoreboard is never freed.
@@ -152,6 +187,33 @@ pub(crate) fn field() -> Field {
 pub(crate) fn sum(field: Field) -> u64 {
     // SAFETY: `field` is from `field()`.
     unsafe { (functions().sum)(field) }
+}
+
+/// Sets a field of one CPU. Only on this CPU's thread.
+pub(crate) fn set(field: Field, vcpu: c_uint, value: u64) {
+    // SAFETY: `field` is from `field()`; QEMU gave out the CPU's number.
+    unsafe { (functions().set)(field, vcpu, value) }
+}
+
+/// Guest-physical address of an access, if it went to memory that this CPU has translated. Only in
+/// the callback that brought it.
+pub(crate) fn physical(access: Access, address: u64) -> Option<u64> {
+    // SAFETY: by this function's contract.
+    let place = unsafe { (functions().hardware)(access, address) };
+    // SAFETY: QEMU's answer is good until the next access of this thread.
+    (!place.is_null()).then(|| unsafe { (functions().physical)(place) })
+}
+
+/// The bytes of an access, lowest first, and how many they are. Only in the callback that brought
+/// it.
+pub(crate) fn value(access: Access) -> ([u8; 16], usize) {
+    // SAFETY: by this function's contract.
+    let Value { kind, bytes } = unsafe { (functions().value)(access) };
+    let [low, high] = bytes.map(u64::to_le_bytes);
+    let mut all = [0; 16];
+    all[..8].copy_from_slice(&low);
+    all[8..].copy_from_slice(&high);
+    (all, 1 << kind.clamp(0, 4))
 }
 
 /// A block during its translation.
@@ -192,6 +254,30 @@ impl Translation {
         unsafe { (functions().on_exec)(instruction, each, READS_REGISTERS, data) }
     }
 
+    /// As `on_exec`, if the field of the executing CPU is not 0.
+    pub(crate) fn on_exec_if(&self, n: usize, field: Field, each: OnExec, data: usize) {
+        let data = std::ptr::without_provenance_mut(data);
+        let (instruction, if_not) = (self.instruction(n), 0);
+        let call = functions().on_exec_if;
+        // SAFETY: as in `on_exec`; `field` is from `field()`.
+        unsafe { call(instruction, each, READS_REGISTERS, NOT_EQUAL, field, if_not, data) }
+    }
+
+    /// Has `each` called with `data` after each store of instruction `n`; it may read registers.
+    pub(crate) fn on_store(&self, n: usize, each: OnAccess, data: usize) {
+        let data = std::ptr::without_provenance_mut(data);
+        let instruction = self.instruction(n);
+        // SAFETY: as in `on_exec`.
+        unsafe { (functions().on_access)(instruction, each, READS_REGISTERS, WRITES, data) }
+    }
+
+    /// The virtual address of instruction `n`.
+    pub(crate) fn address(&self, n: usize) -> u64 {
+        let instruction = self.instruction(n);
+        // SAFETY: the instruction lives as long as the block.
+        unsafe { (functions().address)(instruction) }
+    }
+
     fn instruction(&self, n: usize) -> *mut Instruction {
         assert!(n < self.len(), "instruction {n} of a block of {}", self.len());
         // SAFETY: by `new`'s contract the block lives, and it has this instruction.
@@ -220,7 +306,7 @@ pub(crate) fn register(name: &CStr) -> Option<RegisterHandle> {
     handle
 }
 
-/// The value of a register of 8 bytes. Only in a callback that may read registers.
+/// The value of a register of at most 8 bytes. Only in a callback that may read registers.
 pub(crate) fn read(register: RegisterHandle) -> Option<u64> {
     // SAFETY: glib allocates or aborts.
     let bytes = unsafe { (functions().bytes_new)() };
@@ -228,11 +314,14 @@ pub(crate) fn read(register: RegisterHandle) -> Option<u64> {
     let len = unsafe { (functions().read_register)(register.0, bytes) };
     // SAFETY: glib made the array and keeps `data` and `len` true.
     let array = unsafe { &*bytes };
-    let value = (len == 8 && array.len == 8).then(|| {
-        // SAFETY: the array holds 8 bytes, at any alignment.
-        unsafe { array.data.cast::<u64>().read_unaligned() }
-    });
+    let mut value = [0; 8];
+    let is_read = usize::try_from(len).is_ok_and(|len| len <= 8 && len == array.len as usize);
+    if is_read && len > 0 {
+        // SAFETY: the array holds so many bytes.
+        let held = unsafe { std::slice::from_raw_parts(array.data, array.len as usize) };
+        value[..held.len()].copy_from_slice(held);
+    }
     // SAFETY: the array is ours, and nobody refers to it any more.
     unsafe { (functions().bytes_free)(bytes) };
-    value
+    (is_read && len > 0).then(|| u64::from_le_bytes(value))
 }

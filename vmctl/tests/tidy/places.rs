@@ -4,7 +4,7 @@ use crate::expect_none;
 use crate::tree::{File, Kind, of};
 
 /// The modules that may hold unsafe code: a file of that name or a folder of it.
-const UNSAFE: [&str; 12] = [
+const UNSAFE: [&str; 13] = [
     "paste/src/sys",
     "paste/src/map",
     "paste/src/pmem/cpu",
@@ -15,6 +15,7 @@ const UNSAFE: [&str; 12] = [
     "vm/vnet/src/protocol",
     "vm/vnet/src/tap_port",
     "vm/agent/src/sys",
+    "vm/observer/src/memory",
     "vm/observer/src/plugin",
     "vm/observer/src/qemu_api",
 ];

@@ -9,8 +9,9 @@ use vm::{Command, Mib};
 
 use crate::bench::Bench;
 use crate::echo::while_echoing;
+use crate::needs::Needs;
 use crate::part::number;
-use crate::rig::{Needs, Rig};
+use crate::rig::Rig;
 
 /// How long all rows together may take.
 const LIMIT: Duration = Duration::from_mins(4);

@@ -5,8 +5,9 @@ use vm::vnet::{Direction, Filter, Tcp};
 use vm::{Mib, vnet::hash};
 
 use crate::bench::{Bench, PATIENCE, PORT, in_time};
+use crate::needs::Needs;
 use crate::part::{Part, number};
-use crate::rig::{Needs, Rig};
+use crate::rig::Rig;
 
 /// Connections that are ready at once.
 const CONNECTIONS: usize = 64;

@@ -14,8 +14,9 @@ use vm::vnet::{Direction, Error, Filter, Tcp};
 use vm::{Command, Event, Mib, Running};
 
 use crate::bench::{Bench, PATIENCE, PORT, in_time};
+use crate::needs::Needs;
 use crate::part::Part;
-use crate::rig::{Needs, Rig};
+use crate::rig::Rig;
 use crate::seed::Seed;
 
 /// Messages that are exchanged while somebody looks.

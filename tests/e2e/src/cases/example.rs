@@ -9,7 +9,8 @@ use vm::{Command, Event, Mib, Running};
 
 use crate::address;
 use crate::bench::{Bench, PATIENCE};
-use crate::rig::{Needs, Rig};
+use crate::needs::Needs;
+use crate::rig::Rig;
 
 /// How often the power is cut.
 const CUTS: u64 = 3;

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::bench::Bench;
 use crate::cpu::cpu_time;
+use crate::needs::Needs;
 use crate::outcome::{Lost, Skipped};
-use crate::rig::{Needs, Rig};
+use crate::rig::Rig;
 
 /// Over which the cost of doing nothing is measured.
 const IDLE_TIME: Duration = Duration::from_secs(10);

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
-use crate::rig::{Needs, Rig};
+use crate::needs::Needs;
+use crate::rig::Rig;
 use crate::world::module;
 
 /// An emulated compiler needs minutes.

@@ -9,8 +9,9 @@ use vm::Mib;
 use vm::vnet::Tcp;
 
 use crate::bench::{Bench, PATIENCE, PORT};
+use crate::needs::Needs;
 use crate::part::{Part, number};
-use crate::rig::{Needs, Rig};
+use crate::rig::Rig;
 
 /// How often the application is killed.
 const KILLS: usize = 100;

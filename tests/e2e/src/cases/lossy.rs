@@ -7,7 +7,8 @@ use vm::Mib;
 use vm::vnet::{Fault, Tcp};
 
 use crate::bench::{Bench, PATIENCE, PORT};
-use crate::rig::{Needs, Rig};
+use crate::needs::Needs;
+use crate::rig::Rig;
 use crate::seed::Seed;
 
 /// Connections at once; a lost segment holds up its own only.

@@ -10,6 +10,7 @@ mod kmod;
 mod life;
 mod lossy;
 mod nic;
+mod observed;
 mod performance;
 mod persistence;
 mod rig_self;
@@ -45,6 +46,8 @@ pub const CASES: &[Case] = &[
     Case::new("example::http", example::http).emulated(),
     Case::new("buffers::conserved", buffers::conserved),
     Case::new("buffers::lossy", lossy::lossy),
+    Case::new("observer::traced", observed::traced).emulated(),
+    Case::new("observer::asserted", observed::asserted).emulated(),
     Case::new("persistence::log", persistence::log)
         .emulated()
         .within(Duration::from_mins(10))

@@ -7,8 +7,9 @@ use serde_json::Value;
 use vm::vnet::hash;
 
 use crate::bench::{Bench, PATIENCE, PORT, in_time};
+use crate::needs::Needs;
 use crate::part::number;
-use crate::rig::{Needs, Rig};
+use crate::rig::Rig;
 
 /// How much is sent each way.
 const BYTES: usize = 10_000_000;

@@ -10,9 +10,10 @@ use vm::Mib;
 use vm::vnet::Tcp;
 
 use crate::bench::{Bench, PATIENCE, PORT};
+use crate::needs::Needs;
 use crate::oracle::cost::{self, Cost, Mark};
 use crate::part::{Part, number};
-use crate::rig::{Needs, Rig};
+use crate::rig::Rig;
 
 /// Connections, each with one message in flight.
 const CONNECTIONS: usize = 32;

@@ -9,10 +9,11 @@ use vm::vnet::{Direction, Filter, Tcp, hash};
 
 use crate::bench::{Bench, DarkBench, PATIENCE, PORT};
 use crate::medium::Medium;
+use crate::needs::Needs;
 use crate::oracle::Span;
 use crate::oracle::records::{Record, judge_ownership, judge_recovery, lost};
 use crate::part::{Part, number};
-use crate::rig::{Needs, Rig};
+use crate::rig::Rig;
 
 /// How often the power is cut in one run of the case.
 const CUTS: u64 = 20;

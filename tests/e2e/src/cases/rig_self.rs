@@ -6,8 +6,9 @@ use anyhow::{Context, bail, ensure};
 use vm::Command;
 
 use crate::case::Case;
+use crate::needs::Needs;
 use crate::outcome::{CaseResult, Cause};
-use crate::rig::{Needs, Rig};
+use crate::rig::Rig;
 
 /// A failed check in the guest is a failure with its reason.
 pub(super) fn reports_failure(rig: &mut Rig) -> anyhow::Result<()> {

@@ -8,10 +8,11 @@ use vm::Mib;
 use vm::vnet::{Direction, Filter, Tcp};
 
 use crate::bench::{Bench, PATIENCE, PORT};
+use crate::needs::Needs;
 use crate::oracle::Span;
 use crate::oracle::replies::{Taken, judge_replies};
 use crate::part::number;
-use crate::rig::{Needs, Rig};
+use crate::rig::Rig;
 use crate::stream::Stream;
 use crate::way::Way;
 

@@ -9,12 +9,13 @@ use vm::vnet::{Direction, Filter, Frame, Occurrence, Tcp, hash};
 
 use crate::bench::{Bench, PATIENCE, PORT};
 use crate::medium::Medium;
+use crate::needs::Needs;
 use crate::oracle::Span;
 use crate::oracle::copies::{
     Found, Placed, Received, copied_bytes, judge_census, judge_pieces, judge_slots,
 };
 use crate::part::number;
-use crate::rig::{Needs, Rig};
+use crate::rig::Rig;
 use crate::stream::{NEEDLE, Stream, tag};
 use crate::way::Way;
 

@@ -4,6 +4,7 @@
 
 pub(crate) mod copies;
 pub(crate) mod cost;
+pub(crate) mod protocols;
 pub(crate) mod records;
 pub(crate) mod replies;
 

@@ -4,48 +4,17 @@
 //! bytes differ from the durable ones, whoever wrote them, a device included.
 
 use std::collections::BTreeMap;
+use std::ops::DerefMut;
 
 use crate::event::{Context, Dma, Event, Fence, FenceKind, Flush, FlushKind, Store, Vcpu};
 use crate::line::{LINE, Line, LineBytes, Range, WORD, WORDS, WordWrite, split};
 use crate::marker::Op;
+use crate::model::live::Live;
 use crate::rules::{DeviceWrites, Domain, Fences, Rules};
 use crate::state::InFlight;
 
 /// Above this many pending flushes of one CPU, older ones of the same line are forgotten.
 const MANY: usize = 4096;
-
-/// The live bytes of an NVDIMM.
-pub trait Live {
-    /// What a line holds now.
-    fn line(&self, line: Line) -> LineBytes;
-
-    /// The first line from `from` on that differs from the durable image, which ends where the
-    /// NVDIMM does.
-    fn next_difference(&self, persisted: &[u8], from: Line) -> Option<Line> {
-        let lines = (persisted.len() / LINE) as u64;
-        (from.0..lines).map(Line).find(|line| self.line(*line) != persisted[line.span()])
-    }
-}
-
-impl Live for [u8] {
-    fn line(&self, line: Line) -> LineBytes {
-        line.of(self)
-    }
-
-    fn next_difference(&self, persisted: &[u8], from: Line) -> Option<Line> {
-        const STEP: usize = 64 * LINE;
-        let mut at = from.span().start;
-        while at < persisted.len() {
-            let end = (at + STEP).min(persisted.len());
-            if self[at..end] != persisted[at..end] {
-                let lines = (at / LINE..end / LINE).map(|line| Line(line as u64));
-                return lines.into_iter().find(|line| self[line.span()] != persisted[line.span()]);
-            }
-            at = end;
-        }
-        None
-    }
-}
 
 /// What a CPU has flushed, or stored past the caches, and not fenced.
 #[derive(Clone, Copy, Debug)]
@@ -81,19 +50,19 @@ pub struct Missing {
     pub is_pending: bool,
 }
 
-/// The model.
+/// The model; `I` holds the durable image.
 #[derive(Debug)]
-pub struct DiffModel {
+pub struct DiffModel<I = Vec<u8>> {
     rules: Rules,
-    persisted: Vec<u8>,
+    persisted: I,
     pending: BTreeMap<Vcpu, Vec<Pending>>,
     order: u64,
     work: Work,
 }
 
-impl DiffModel {
+impl<I: DerefMut<Target = [u8]>> DiffModel<I> {
     /// Starts from an image that is durable as it stands; it is whole lines.
-    pub fn new(persisted: Vec<u8>, rules: Rules) -> Self {
+    pub fn new(persisted: I, rules: Rules) -> Self {
         let (pending, work) = (BTreeMap::new(), Work::default());
         Self { rules, persisted, pending, order: 0, work }
     }
@@ -106,6 +75,11 @@ impl DiffModel {
     /// How much flushing there was.
     pub fn work(&self) -> Work {
         self.work
+    }
+
+    /// Whether there is something of a CPU that a fence could make durable.
+    pub fn waits(&self, vcpu: Vcpu) -> bool {
+        self.pending.get(&vcpu).is_some_and(|pending| !pending.is_empty())
     }
 
     /// Takes an event in; ordinary stores and other markers than ARM are none of its business.

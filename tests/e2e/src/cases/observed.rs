@@ -1,0 +1,93 @@
+//! Observer cases: a log on persistent memory in ten ways, of which seven are wrong by one step,
+//! is written in a guest; the observer alone must tell right from wrong.
+//!
+//! What the files hold after a killed QEMU shows none of the seven: the NVDIMM is shared memory.
+
+use std::fs::File;
+use std::path::Path;
+
+use anyhow::{Context, bail, ensure};
+use vm::crash::report::{NoSymbols, Report};
+use vm::crash::{Explored, Plan, View, explore, trace};
+use vm::{Command, Mib};
+
+use crate::bench::{Bench, PATIENCE};
+use crate::needs::Needs;
+use crate::oracle::protocols::{WAYS, Way, check};
+use crate::rig::Rig;
+
+/// Where the program lies in the guest.
+const PROGRAM: &str = "/run/protocols";
+/// Where in the NVDIMM `/dev/dax0.0` begins.
+const START: usize = 2 << 20;
+
+/// Every store is recorded; the explorer finds each mistake and names its class.
+pub(super) fn traced(rig: &mut Rig) -> anyhow::Result<()> {
+    let bench = boot(rig, Needs::devdax(Mib(16)).traced())?;
+    for way in &WAYS {
+        write(&bench, way)?;
+    }
+    let recorded = bench.watch()?.recorded()?;
+    ensure!(recorded.len() == WAYS.len(), "{} of {} traces", recorded.len(), WAYS.len());
+    for (way, folder) in WAYS.iter().zip(&recorded) {
+        rig.step(format!("explore {}", way.name));
+        let (explored, report) = judge(folder).with_context(|| format!("judge {}", way.name))?;
+        ensure!(explored.states > 100, "{}: only {} states", way.name, explored.states);
+        let found = report.as_ref().map(|report| report.class);
+        if found != way.wrong {
+            bail!("{}: {:?} expected, found {report:#?} in {explored:?}", way.name, way.wrong);
+        }
+    }
+    Ok(())
+}
+
+/// Only what is durable is known; assertions tell what is not durable in time, and the guest that
+/// loses its power has lost what was not flushed.
+pub(super) fn asserted(rig: &mut Rig) -> anyhow::Result<()> {
+    let bench = boot(rig, Needs::devdax(Mib(16)).observed())?;
+    for way in &WAYS {
+        let before = bench.watch()?.assertions()?.len();
+        write(&bench, way)?;
+        let all = bench.watch()?.assertions()?;
+        let broken = all[before..].iter().filter(|one| !one.missing.is_empty()).count();
+        let (count, outside) = (all.len() - before, all.iter().any(|one| one.outside > 0));
+        ensure!(count > 0 && !outside, "{}: {count} assertions, outside: {outside}", way.name);
+        let expected = if way.asserts_too_much { count } else { 0 };
+        ensure!(broken == expected, "{}: {broken} of {count} assertions are broken", way.name);
+    }
+    Ok(())
+}
+
+fn boot(rig: &mut Rig, needs: Needs) -> anyhow::Result<Bench> {
+    let program = rig.world().protocols()?;
+    let bench = rig.boot(needs)?;
+    bench.put(&program, PROGRAM)?;
+    Ok(bench)
+}
+
+fn write(bench: &Bench, way: &Way) -> anyhow::Result<()> {
+    let command = Command::new(PROGRAM).args(["/dev/dax0.0", way.name]).timeout(PATIENCE);
+    bench.run(&command).map(drop)
+}
+
+/// Explores a trace; what was found, and the first failure's explanation.
+fn judge(folder: &Path) -> anyhow::Result<(Explored, Option<Report>)> {
+    let file = folder.join("trace.bin");
+    let file = File::open(&file).with_context(|| format!("open {}", file.display()))?;
+    let trace = trace::read(std::io::BufReader::new(file)).context("read the trace")?;
+    if let Some(cut) = trace.cut {
+        bail!("the trace is not whole: {cut}");
+    }
+    let base = std::fs::read(folder.join(&trace.header.base)).context("read the image")?;
+    trace.header.fits(&base)?;
+    let mut checker = |view: &View<'_>| check(START, view);
+    let explored = explore(base.clone(), &trace.events, &Plan::default(), &mut checker);
+    if let Some(fault) = &explored.fault {
+        bail!("no verdict: {fault}");
+    }
+    let Some(failure) = explored.failures.first() else { return Ok((explored, None)) };
+    let rules = trace.header.rules;
+    let (events, symbols) = (&trace.events, &NoSymbols);
+    let report = vm::crash::report::explain(base, events, rules, failure, &mut checker, symbols)?;
+    Ok((explored, report))
+}

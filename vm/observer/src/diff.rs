@@ -1,0 +1,91 @@
+//! Diff mode: what is durable at each moment, in a file of its own (M15).
+//!
+//! The file is shared memory: when QEMU is killed it says what power loss would have left, before
+//! the choice among the lines in flight.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crash::{CrashState, DiffModel, Event, Marker, Op, Rules, Vcpu};
+use memmap2::MmapMut;
+
+use crate::image;
+use crate::lines::Line;
+use crate::memory;
+use crate::times::Times;
+use crate::window::Window;
+
+/// The model with its files.
+#[derive(Debug)]
+pub(crate) struct Diff {
+    model: DiffModel<MmapMut>,
+    durable: PathBuf,
+    times: Times,
+}
+
+impl Diff {
+    /// Begins: what the NVDIMM holds now is durable.
+    pub(crate) fn begin(window: &Window, durable: &Path, rules: Rules) -> io::Result<Self> {
+        let mut image = memory::shared(durable, window.live.len())?;
+        window.live.copy(0, &mut image);
+        let model = DiffModel::new(image, rules);
+        Ok(Self { model, durable: durable.to_owned(), times: Times::default() })
+    }
+
+    /// Whether a fence of this CPU could change anything.
+    pub(crate) fn waits(&self, vcpu: Vcpu) -> bool {
+        self.model.waits(vcpu)
+    }
+
+    /// Takes an event in; what there is to tell.
+    pub(crate) fn take(&mut self, event: &Event, window: &Window) -> io::Result<Option<Line>> {
+        self.model.apply(event, &window.live);
+        let Event::Marker(marker) = event else { return Ok(None) };
+        match marker.op {
+            Op::AssertPersisted => Ok(Some(self.judge(marker, window))),
+            Op::Snap => self.snap(marker, window),
+            Op::Cut => self.cut(marker, window),
+            Op::Arm | Op::Disarm | Op::Checkpoint | Op::Stats => Ok(None),
+        }
+    }
+
+    fn judge(&self, marker: &Marker, window: &Window) -> Line {
+        let [_, len, id] = marker.args;
+        let inside: u64 = marker.ranges.iter().map(|range| range.len).sum();
+        Line::Asserted {
+            asserted: id,
+            pc: marker.pc.0,
+            missing: self.model.missing(&marker.ranges, &window.live),
+            outside: len.saturating_sub(inside),
+        }
+    }
+
+    fn snap(&mut self, marker: &Marker, window: &Window) -> io::Result<Option<Line>> {
+        let Some(n) = self.times.hit(marker) else { return Ok(None) };
+        let id = marker.args[0];
+        let name = format!("state-{id}-{n}");
+        image::write(&self.beside(&format!("{name}.img")), self.model.persisted())?;
+        self.keep(&name, &format!("{name}.img"), window)?;
+        Ok(Some(Line::Kept { kept: id, n, state: name }))
+    }
+
+    fn cut(&mut self, marker: &Marker, window: &Window) -> io::Result<Option<Line>> {
+        let Some(n) = self.times.hit(marker) else { return Ok(None) };
+        let durable = self.durable.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        self.keep("cut", &durable, window)?;
+        Ok(Some(Line::Cut { cut: marker.args[0], n }))
+    }
+
+    fn keep(&self, name: &str, image: &str, window: &Window) -> io::Result<()> {
+        let state = CrashState {
+            nvdimm_bytes: window.live.len() as u64,
+            persisted: image.to_owned(),
+            lines: self.model.in_flight(&window.live),
+        };
+        std::fs::write(self.beside(&format!("{name}.json")), serde_json::to_vec(&state)?)
+    }
+
+    fn beside(&self, name: &str) -> PathBuf {
+        self.durable.with_file_name(name)
+    }
+}

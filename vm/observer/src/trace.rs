@@ -1,0 +1,118 @@
+//! Trace mode: every event of the NVDIMM between ARM and DISARM, in a folder for each such time.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter};
+use std::path::{Path, PathBuf};
+
+use crash::trace::{Header, Writer, hash};
+use crash::{Event, Marker, Op, Rules, Vcpu};
+
+use crate::image;
+use crate::journal::Journal;
+use crate::lines::Line;
+use crate::open::Open;
+use crate::times::Times;
+use crate::window::Window;
+
+/// The name of the image from which a trace starts, beside it.
+const BASE: &str = "base.img";
+
+/// Where traces go, and the one that is being written.
+#[derive(Debug)]
+pub(crate) struct Trace {
+    folder: PathBuf,
+    rules: Rules,
+    number: u64,
+    current: Option<Writer<BufWriter<File>>>,
+    open: Open,
+    journal: Option<Journal>,
+    times: Times,
+}
+
+impl Trace {
+    /// Begins; nothing is recorded before ARM.
+    pub(crate) fn begin(folder: &Path, rules: Rules, journal: Option<Journal>) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        let folder = folder.to_owned();
+        let (open, times) = (Open::default(), Times::default());
+        Ok(Self { folder, rules, number: 0, current: None, open, journal, times })
+    }
+
+    /// Whether events are recorded now.
+    pub(crate) fn is_armed(&self) -> bool {
+        self.current.is_some()
+    }
+
+    /// Whether a fence of this CPU could change anything.
+    pub(crate) fn waits(&self, vcpu: Vcpu) -> bool {
+        self.open.waits(vcpu)
+    }
+
+    /// Takes an event in; what there is to tell.
+    pub(crate) fn take(&mut self, event: &Event, window: &Window) -> io::Result<Option<Line>> {
+        if let Event::Marker(marker) = event
+            && marker.op == Op::Arm
+        {
+            self.arm(window)?;
+        }
+        let Some(writer) = &mut self.current else { return Ok(None) };
+        if let Some(journal) = &mut self.journal {
+            for dma in journal.news().map_err(io::Error::other)? {
+                writer.write(&Event::Dma(dma))?;
+            }
+        }
+        if self.open.note(event) {
+            writer.write(event)?;
+        }
+        let Event::Marker(marker) = event else { return Ok(None) };
+        self.marker(marker)
+    }
+
+    fn marker(&mut self, marker: &Marker) -> io::Result<Option<Line>> {
+        match marker.op {
+            Op::Disarm => self.finish(),
+            Op::Cut => {
+                let Some(n) = self.times.hit(marker) else { return Ok(None) };
+                self.finish()?;
+                Ok(Some(Line::Cut { cut: marker.args[0], n }))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Starts a trace; one that is under way ends.
+    fn arm(&mut self, window: &Window) -> io::Result<()> {
+        self.finish()?;
+        self.open = Open::default();
+        self.number += 1;
+        let folder = self.folder.join(self.number.to_string());
+        fs::create_dir(&folder)?;
+        // Before the copy: a write in between is in both, and changes nothing the second time.
+        self.journal.as_mut().map_or(Ok(()), Journal::skip).map_err(io::Error::other)?;
+        let mut base = vec![0; window.live.len()];
+        window.live.copy(0, &mut base);
+        image::write(&folder.join(BASE), &base)?;
+        let header = Header {
+            nvdimm_bytes: base.len() as u64,
+            base: BASE.to_owned(),
+            base_hash: hash(&base),
+            seed: 0,
+            rules: self.rules,
+            command: std::env::args().collect(),
+        };
+        let file = BufWriter::new(File::create(folder.join("trace.bin"))?);
+        self.current = Some(Writer::new(file, &header)?);
+        Ok(())
+    }
+
+    fn finish(&mut self) -> io::Result<Option<Line>> {
+        let Some(writer) = self.current.take() else { return Ok(None) };
+        if self.journal.as_ref().is_some_and(|journal| !journal.is_whole()) {
+            // Without its end the trace says itself that it is not complete.
+            return Err(io::Error::other("the DMA journal is full: make it larger"));
+        }
+        let events = writer.events();
+        writer.finish()?;
+        Ok(Some(Line::Recorded { recorded: self.number.to_string(), events }))
+    }
+}
