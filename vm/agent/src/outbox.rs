@@ -10,6 +10,15 @@ use agent_proto::Frame;
 
 use crate::fatal;
 
+/// Why a frame did not leave.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// The machine goes off; whoever has something to say waits for that.
+    Expected,
+    /// Nobody hears us any more.
+    Fatal(String),
+}
+
 /// Where threads put frames for the host.
 #[derive(Debug, Clone)]
 pub(crate) struct Outbox {
@@ -32,21 +41,47 @@ impl Outbox {
     /// Sends one frame; waits while the host does not read. Without a host there is no point in
     /// going on.
     pub(crate) fn send(&self, frame: &Frame) {
-        let bytes = match frame.encode() {
-            Ok(bytes) => bytes,
-            Err(why) => fatal(&format!("encode frame: {why}")),
-        };
-        let mut port = self.port.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = port.write_all(&bytes) {
-            while self.closing.load(Ordering::Acquire) {
+        match self.put(frame) {
+            Ok(()) => {}
+            Err(Loss::Fatal(why)) => fatal(&why),
+            Err(Loss::Expected) => loop {
                 thread::park();
-            }
-            fatal(&format!("write to the host: {error}"));
+            },
         }
+    }
+
+    /// Writes one frame.
+    pub(crate) fn put(&self, frame: &Frame) -> std::result::Result<(), Loss> {
+        let bytes = frame.encode().map_err(|why| Loss::Fatal(format!("encode frame: {why}")))?;
+        let written = self.port.lock().unwrap_or_else(PoisonError::into_inner).write_all(&bytes);
+        written.map_err(|error| {
+            if self.closing.load(Ordering::Acquire) {
+                return Loss::Expected;
+            }
+            Loss::Fatal(format!("write to the host: {error}"))
+        })
     }
 
     /// Answers that a request cannot be carried out.
     pub(crate) fn refuse(&self, id: u32, why: &str) {
         self.send(&Frame::Refused(id, why.as_bytes().to_vec()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+
+    use super::*;
+
+    #[test]
+    fn a_frame_that_cannot_leave_is_fatal_until_the_machine_goes_off() {
+        let (unread, port) = std::io::pipe().unwrap();
+        let outbox = Outbox::new(File::from(OwnedFd::from(port)));
+        assert_eq!(outbox.put(&Frame::Pong(7)), Ok(()));
+        drop(unread);
+        assert!(matches!(outbox.put(&Frame::Pong(7)), Err(Loss::Fatal(_))));
+        outbox.close();
+        assert_eq!(outbox.put(&Frame::Pong(7)), Err(Loss::Expected));
     }
 }

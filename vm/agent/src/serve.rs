@@ -28,8 +28,12 @@ struct Server {
 /// Serves until the host asks to switch off or goes away.
 pub(crate) fn serve(port: &File, reaper: &Reaper) -> Result<()> {
     let writer = port.try_clone().map_err(|error| format!("share the port: {error}"))?;
+    serve_with(port, Outbox::new(writer), reaper)
+}
+
+fn serve_with(port: &File, outbox: Outbox, reaper: &Reaper) -> Result<()> {
     let mut server = Server {
-        outbox: Outbox::new(writer),
+        outbox,
         reaper: reaper.clone(),
         running: Handles::default(),
         incoming: HashMap::new(),

@@ -346,3 +346,6 @@ fn epoll_timeout(delay: Option<Duration>) -> EpollTimeout {
     let millis = delay.as_micros().div_ceil(1000);
     EpollTimeout::try_from(millis).unwrap_or(EpollTimeout::MAX)
 }
+
+#[cfg(test)]
+mod tests;

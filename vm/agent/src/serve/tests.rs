@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use agent_proto::{Checksum, End, WINDOW};
 
 use super::*;
+use crate::outbox::Loss;
 use crate::reaper;
 
 /// A host that talks to an agent on a thread of this process.
@@ -249,4 +250,15 @@ fn the_end_is_ordered_or_an_error() {
     host.stream.write_all(&[0xff; 8]).unwrap();
     let why = host.agent.take().unwrap().join().unwrap().unwrap_err();
     assert!(why.contains("longer than"), "{why}");
+}
+
+#[test]
+fn output_after_the_order_to_switch_off_may_be_lost() {
+    let (mut host, theirs) = UnixStream::pair().unwrap();
+    let port = File::from(OwnedFd::from(theirs));
+    let outbox = Outbox::new(port.try_clone().unwrap());
+    host.write_all(&Frame::PowerOff.encode().unwrap()).unwrap();
+    assert_eq!(serve_with(&port, outbox.clone(), &reaper()), Ok(()));
+    drop(host);
+    assert_eq!(outbox.put(&Frame::Out(1, b"late".to_vec())), Err(Loss::Expected));
 }
