@@ -1,5 +1,6 @@
 //! Command line: what a user can ask for, parsed into types that cannot be wrong.
 
+pub(crate) mod crash;
 pub(crate) mod guest;
 
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::exit::TABLE;
+use crash::CrashArgs;
 use guest::{RunArgs, ShellArgs};
 
 const TEST_HELP: &str = "\
@@ -51,6 +53,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Look around in a guest of your own.
     Shell(ShellArgs),
+    /// Find out what a program leaves on persistent memory when the power fails.
+    Crash(CrashArgs),
     /// Say what this machine has, what it lacks, and what to do about it.
     Doctor(DoctorArgs),
     /// Install what guests need on this machine.

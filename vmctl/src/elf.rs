@@ -81,12 +81,26 @@ impl Wants {
     }
 }
 
+/// A part of a program file.
 #[derive(Debug)]
-struct Segment {
+pub(crate) struct Segment {
     kind: u32,
-    offset: u64,
-    address: u64,
-    len: u64,
+    /// Where it begins in the file.
+    pub(crate) offset: u64,
+    /// At which address.
+    pub(crate) address: u64,
+    /// Its length in the file.
+    pub(crate) len: u64,
+}
+
+/// What of a program file is loaded.
+pub(crate) fn loaded(file: &[u8]) -> Vec<Segment> {
+    segments(file).into_iter().filter(|segment| segment.kind == LOAD).collect()
+}
+
+/// Whether a program is loaded at its own addresses (type `ET_EXEC`).
+pub(crate) fn is_fixed(file: &[u8]) -> bool {
+    number(file, 16, 2) == Some(2)
 }
 
 fn segments(file: &[u8]) -> Vec<Segment> {

@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         Command::Test(args) => cmd::test::run(args).map(Exit::status),
         Command::Run(args) => cmd::run::run(args),
         Command::Shell(args) => cmd::shell::run(args),
+        Command::Crash(args) => cmd::crash::run(args),
         Command::Doctor(args) => cmd::doctor::run(args).map(Exit::status),
         Command::Setup(args) => cmd::setup::run(args).map(Exit::status),
         Command::Image(args) => cmd::image::run(args).map(Exit::status),

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use e2e::{World, address};
+use vm::accel::Accel;
+use vm::crash::Rules;
 use vm::nvdimm::Mode;
-use vm::vnet::{Config, Vnet};
-use vm::{Command, Guest, Mib, Nic, Nvdimm, Spec};
+use vm::vnet::{Config, Journal, Vnet};
+use vm::{Command, Guest, Mib, Nic, Nvdimm, Spec, Watch};
 
 use crate::cli::HostArgs;
 use crate::cli::guest::GuestArgs;
@@ -22,6 +24,12 @@ const OBSERVED_FRAMES: usize = 1;
 const PATIENCE: Duration = Duration::from_mins(1);
 
 const MODULE: &str = "/run/paste.ko";
+
+/// A program that executes markers; the guest half of the cases does.
+const MARKER: &str = "/run/marker";
+
+/// Room for what the NIC writes to a traced NVDIMM; only what is used costs.
+const JOURNAL_BYTES: u64 = 1 << 30;
 
 /// The guest is fine, but could not start the program.
 #[derive(Debug)]
@@ -45,6 +53,7 @@ pub(crate) struct Session {
     dir: PathBuf,
     tree: PathBuf,
     keeps_nvdimm: bool,
+    watch: Option<Watch>,
 }
 
 impl Session {
@@ -55,6 +64,28 @@ impl Session {
     pub(crate) fn open(
         args: &GuestArgs,
         host: &HostArgs,
+        progress: &mut Progress,
+    ) -> anyhow::Result<Self> {
+        Self::prepare(args, host, None, progress)
+    }
+
+    /// Likewise, under an observer that records every store to the NVDIMM by these rules.
+    ///
+    /// # Errors
+    /// As [`Session::open`].
+    pub(crate) fn open_traced(
+        args: &GuestArgs,
+        host: &HostArgs,
+        rules: Rules,
+        progress: &mut Progress,
+    ) -> anyhow::Result<Self> {
+        Self::prepare(args, host, Some(rules), progress)
+    }
+
+    fn prepare(
+        args: &GuestArgs,
+        host: &HostArgs,
+        traced: Option<Rules>,
         progress: &mut Progress,
     ) -> anyhow::Result<Self> {
         let options = world::options(host)?;
@@ -71,8 +102,14 @@ impl Session {
                 world.module(&[], &mut |line| progress.step(line))
             })
             .transpose()?;
+        let library = traced
+            .map(|rules| {
+                progress.step("building the observer");
+                Ok::<_, anyhow::Error>((world.observer()?, rules))
+            })
+            .transpose()?;
         progress.step("booting the guest");
-        let this = Self::boot(args, &world)?;
+        let this = Self::boot(args, &world, library)?;
         progress.step("preparing the guest");
         this.equip(args, module.as_deref())?;
         for ports in &args.forward {
@@ -89,27 +126,44 @@ impl Session {
         Ok(this)
     }
 
-    fn boot(args: &GuestArgs, world: &World) -> anyhow::Result<Self> {
+    fn boot(
+        args: &GuestArgs,
+        world: &World,
+        traced: Option<(PathBuf, Rules)>,
+    ) -> anyhow::Result<Self> {
         let base = world.base()?;
         let dir = world.case_dir(&args.guest);
         std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
         let sockets = tempfile::tempdir().context("create a folder for sockets")?;
-        let mut spec = Spec::new(&args.guest, &base.image, &dir).accel(base.accel);
+        // Only TCG shows a guest's stores, and only one CPU their order.
+        let accel = if traced.is_some() { Accel::Tcg } else { base.accel };
+        let mut spec = Spec::new(&args.guest, &base.image, &dir).accel(accel);
         spec = spec.qemu(&base.qemu.path).pvpanic().cpus(args.cpus).ram(Mib(args.memory));
-        let mut vnet = None;
-        if !args.no_nic {
-            let socket = sockets.path().join("nic");
-            let config = Config::new(&socket, address::host_end());
-            let config = Config { observed_frames: OBSERVED_FRAMES, ..config };
-            vnet = Some(Vnet::start(config).context("start the network")?);
-            spec = spec.nic(Nic::VhostUser { socket, mac: address::guest_mac() });
-        }
         if let Some(nvdimm) = nvdimm(args, &dir)? {
             spec = spec.nvdimm(nvdimm);
         }
+        let journal = traced.is_some().then(|| dir.join("dma.journal"));
+        let vnet = (!args.no_nic).then(|| network(&spec, sockets.path(), journal.as_deref()));
+        let vnet = vnet.transpose()?;
+        if vnet.is_some() {
+            let socket = sockets.path().join(SOCKET);
+            spec = spec.nic(Nic::VhostUser { socket, mac: address::guest_mac() });
+        }
+        let journal = journal.filter(|_| vnet.is_some());
+        let watch = traced.map(|(library, rules)| {
+            Watch::trace(&library, &dir.join("observed"), rules, journal.as_deref())
+        });
+        if let Some(watch) = &watch {
+            // The same addresses in every run; those of a program lead to its source.
+            spec = spec.watch(watch.clone()).kernel_arg("norandmaps");
+        }
         let guest = spec.boot().context("boot")?;
+        if watch.is_some() {
+            let bytes = std::fs::read(&base.programs.cases).context("read the guest program")?;
+            guest.put(&bytes, MARKER, 0o755).context("copy the program of markers in")?;
+        }
         let (tree, keeps_nvdimm) = (base.image.tree.clone(), args.nvdimm_file.is_some());
-        Ok(Self { guest, vnet, _sockets: sockets, dir, tree, keeps_nvdimm })
+        Ok(Self { guest, vnet, _sockets: sockets, dir, tree, keeps_nvdimm, watch })
     }
 
     fn equip(&self, args: &GuestArgs, module: Option<&Path>) -> anyhow::Result<()> {
@@ -133,6 +187,28 @@ impl Session {
     /// The guest.
     pub(crate) fn guest(&self) -> &Guest {
         &self.guest
+    }
+
+    /// Who watches the guest.
+    pub(crate) fn watch(&self) -> Option<&Watch> {
+        self.watch.as_ref()
+    }
+
+    /// Has the guest execute a marker: `arm` or `disarm`.
+    ///
+    /// # Errors
+    /// The guest is gone.
+    pub(crate) fn mark(&self, which: &str) -> anyhow::Result<()> {
+        let command = Command::new(MARKER).arg(format!("marker::{which}")).timeout(PATIENCE);
+        self.guest.run_ok(&command).map(drop).with_context(|| format!("execute marker {which}"))
+    }
+
+    /// Runs a shell script that prepares something in the guest.
+    ///
+    /// # Errors
+    /// It fails, or the guest is gone.
+    pub(crate) fn script(&self, script: &str) -> anyhow::Result<String> {
+        Ok(self.guest.run_ok(&Command::shell(script).timeout(PATIENCE))?.text())
     }
 
     /// The guest's root, unpacked on this machine.
@@ -174,6 +250,20 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// The name of the NIC's socket.
+const SOCKET: &str = "nic";
+
+fn network(spec: &Spec, sockets: &Path, journal: Option<&Path>) -> anyhow::Result<Vnet> {
+    let config = Config::new(sockets.join(SOCKET), address::host_end());
+    let mut config = Config { observed_frames: OBSERVED_FRAMES, ..config };
+    if let Some(path) = journal {
+        let window = spec.nvdimm_windows().into_iter().next().context("an NVDIMM to trace")?;
+        let journal = Journal::create(path, window, JOURNAL_BYTES);
+        config.journal = Some(journal.context("create the DMA journal")?);
+    }
+    Vnet::start(config).context("start the network")
 }
 
 fn nvdimm(args: &GuestArgs, dir: &Path) -> anyhow::Result<Option<Nvdimm>> {

@@ -162,7 +162,7 @@ impl World {
     ///
     /// # Errors
     /// The compiler's.
-    pub(crate) fn observer(&self) -> anyhow::Result<PathBuf> {
+    pub fn observer(&self) -> anyhow::Result<PathBuf> {
         deploy::build_observer(&self.options.cargo, &self.options.root)
     }
 

@@ -38,7 +38,7 @@ Examples:
   echo 'cat /proc/iomem' | vmctl shell --no-module";
 
 /// What a guest is given.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(crate) struct GuestArgs {
     /// The guest: a manifest in `images/`.

@@ -1,5 +1,6 @@
 //! Commands: one file each.
 
+pub(crate) mod crash;
 pub(crate) mod doctor;
 mod gate;
 pub(crate) mod image;

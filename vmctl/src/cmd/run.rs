@@ -27,7 +27,7 @@ pub(super) const FOREVER: Duration = Duration::from_hours(10 * 365 * 24);
 const NOT_STARTED: u8 = 127;
 
 /// The program that is to run.
-enum Program {
+pub(super) enum Program {
     /// One of the guest's, by name.
     OfGuest,
     /// A file of this machine.
@@ -60,7 +60,8 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<u8> {
     Ok(status)
 }
 
-fn play(
+/// Runs the program; its exit status.
+pub(super) fn play(
     args: &RunArgs,
     program: &Program,
     session: &Session,
@@ -98,7 +99,7 @@ fn play(
 }
 
 impl Program {
-    fn find(name: &Path) -> anyhow::Result<Self> {
+    pub(super) fn find(name: &Path) -> anyhow::Result<Self> {
         if !name.as_os_str().as_bytes().contains(&b'/') {
             if name.is_file() {
                 let name = name.display();
@@ -114,6 +115,14 @@ impl Program {
         }
         let bytes = std::fs::read(name).with_context(|| format!("read {}", name.display()))?;
         Ok(Self::File { path: name.to_owned(), mode, bytes })
+    }
+
+    /// Its bytes, if it is a file of this machine.
+    pub(super) fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::OfGuest => None,
+            Self::File { bytes, .. } => Some(bytes),
+        }
     }
 
     /// What the guest lacks for this program.

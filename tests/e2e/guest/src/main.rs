@@ -25,6 +25,14 @@ fn main() -> anyhow::Result<()> {
         ("rig::hangs", []) => rig::hangs(),
         ("rig::panics", []) => rig::panics(),
         ("rig::reboots", []) => rig::reboots(),
+        ("marker::arm", []) => {
+            paste_net::marker::arm();
+            Ok(())
+        }
+        ("marker::disarm", []) => {
+            paste_net::marker::disarm();
+            Ok(())
+        }
         ("nic::ordinary", [port]) => nic::echo(number(port)?),
         ("zero_copy::socket_control", [port, len]) => {
             zero_copy::hold_in_socket(number(port)?, number(len)?)

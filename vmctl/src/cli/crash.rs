@@ -1,0 +1,137 @@
+//! Crash arguments: what `crash` can be asked.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use vm::crash::{DeviceWrites, Domain, Fences, Rules};
+
+use super::guest::RunArgs;
+
+const RECORD_HELP: &str = "\
+The program runs in a guest of its own, as with `vmctl run`, on /dev/dax0.0 (--pmem devdax) or
+in an empty ext4 with DAX on /mnt (--pmem fsdax). Every store, flush and fence is recorded, from
+its start or, if it executes marker ARM, from its last ARM on (docs/crash-model.md).
+
+Exit status: the program's own; 125 if it could not be recorded.
+
+Examples:
+  vmctl crash record -o rec -- ./append /dev/dax0.0
+  vmctl crash record -o rec --pmem fsdax --elf ./libstore.so -- ./my-program /mnt/file";
+
+#[derive(Debug, Args)]
+pub(crate) struct CrashArgs {
+    #[command(subcommand)]
+    pub(crate) command: CrashCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CrashCommand {
+    /// Run a program in a guest and record what it does to its NVDIMM.
+    Record(Box<RecordArgs>),
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = RECORD_HELP,
+    mut_arg("nvdimm", |arg| arg.default_value("16")),
+    mut_arg("fsdax", |arg| arg.hide(true)),
+)]
+pub(crate) struct RecordArgs {
+    /// The folder to make for the recording.
+    #[arg(long, short, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// How the program sees the NVDIMM.
+    #[arg(long, value_enum, default_value = "devdax")]
+    pub(crate) pmem: Pmem,
+    /// Another ELF file that names instructions, at its own addresses; the program needs none.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) elf: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) rules: RulesArgs,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+/// How the program sees the NVDIMM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Pmem {
+    /// A device to map.
+    Devdax,
+    /// A file system with DAX.
+    Fsdax,
+}
+
+/// The machine that loses its power.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct RulesArgs {
+    /// What survives of the caches: nothing, or everything.
+    #[arg(long, value_parser = domain, default_value = "adr", value_name = "adr|eadr")]
+    pub(crate) domain: Domain,
+    /// Whose flushes a fence completes: those of its own context, or all of its CPU.
+    #[arg(long, value_parser = fences, default_value = "strict", value_name = "strict|hw")]
+    pub(crate) fences: Fences,
+    /// Where device writes land: in a cache, or in durable memory.
+    #[arg(long, value_parser = dma, default_value = "cache", value_name = "cache|persist")]
+    pub(crate) dma: DeviceWrites,
+}
+
+impl From<RulesArgs> for Rules {
+    fn from(args: RulesArgs) -> Self {
+        let RulesArgs { domain, fences, dma } = args;
+        Self { domain, fences, dma }
+    }
+}
+
+fn domain(text: &str) -> Result<Domain, String> {
+    named([Domain::Adr, Domain::Eadr], Domain::name, text)
+}
+
+fn fences(text: &str) -> Result<Fences, String> {
+    named([Fences::Strict, Fences::Hw], Fences::name, text)
+}
+
+fn dma(text: &str) -> Result<DeviceWrites, String> {
+    named([DeviceWrites::Cache, DeviceWrites::Persist], DeviceWrites::name, text)
+}
+
+fn named<T: Copy>(all: [T; 2], name: fn(T) -> &'static str, text: &str) -> Result<T, String> {
+    let found = all.into_iter().find(|one| name(*one) == text);
+    found.ok_or_else(|| format!("one of {}, {}", name(all[0]), name(all[1])))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::super::{Cli, Command};
+    use super::*;
+
+    fn record(words: &[&str]) -> Result<RecordArgs, clap::Error> {
+        let all = ["vmctl", "crash", "record"].iter().chain(words);
+        match Cli::try_parse_from(all)?.command {
+            Command::Crash(CrashArgs { command: CrashCommand::Record(args) }) => Ok(*args),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_recording_is_of_a_small_nvdimm_unless_asked() {
+        let args = record(&["-o", "r", "--", "./p", "a"]).unwrap();
+        assert_eq!((args.run.guest.nvdimm, args.pmem), (16, Pmem::Devdax));
+        assert_eq!(Rules::from(args.rules), Rules::default());
+        let more = ["--nvdimm", "64", "--domain", "eadr", "--fences", "hw", "--dma", "persist"];
+        let args = record(&[&["-o", "r"], &more[..], &["--", "p"]].concat()).unwrap();
+        assert_eq!((args.run.guest.nvdimm, args.rules.domain), (64, Domain::Eadr));
+        assert!(record(&["--", "p"]).is_err() && record(&["-o", "r"]).is_err());
+        assert!(record(&["-o", "r", "--domain", "x", "--", "p"]).is_err());
+    }
+
+    #[test]
+    fn the_help_is_records_own() {
+        let error = record(&["--help"]).unwrap_err().to_string();
+        assert!(
+            error.contains("vmctl crash record -o rec") && !error.contains("--fsdax"),
+            "{error}"
+        );
+    }
+}
