@@ -19,6 +19,8 @@ pub(crate) const SLOTS: usize = 4;
 pub(crate) struct Wiring {
     /// The file that is the guest's memory.
     pub(crate) ram: PathBuf,
+    /// Whether that memory and the devices' state come from a template.
+    pub(crate) restored: bool,
     /// Our connected sockets, inherited by QEMU: serial port, monitor, agent.
     pub(crate) console: RawFd,
     pub(crate) qmp: RawFd,
@@ -113,13 +115,18 @@ fn machine(args: &mut Args, spec: &Spec, wiring: &Wiring) {
     let ram = spec.ram.0;
     // NVDIMMs need slots and address space above the memory.
     args.pair("-m", [format!("size={ram}M,slots={SLOTS},maxmem={}M", ram + (8 << 10)).into()]);
+    // A template's memory stays as it is: QEMU copies each page that the guest writes.
+    let sharing = if wiring.restored { "share=off,readonly=on,rom=off" } else { "share=on" };
     args.pair(
         "-object",
         [
-            format!("memory-backend-file,id=ram,share=on,size={ram}M,mem-path=").into(),
+            format!("memory-backend-file,id=ram,{sharing},size={ram}M,mem-path=").into(),
             escaped(&wiring.ram),
         ],
     );
+    if wiring.restored {
+        args.flags(&["-incoming", "defer"]);
+    }
     args.flags(&["-device", "virtio-rng-pci"]);
     if spec.pvpanic {
         args.flags(&["-device", "pvpanic-pci"]);
@@ -130,7 +137,8 @@ fn kernel(args: &mut Args, spec: &Spec) {
     args.pair("-kernel", [spec.boot.kernel.clone().into()]);
     args.pair("-initrd", [spec.boot.initrd.clone().into()]);
     let own = spec.kernel_args.iter().map(String::as_str);
-    let words: Vec<&str> = KERNEL_ARGS.into_iter().chain(own).collect();
+    let later = spec.nvdimm_later.then_some("agent.later=nfit");
+    let words: Vec<&str> = KERNEL_ARGS.into_iter().chain(own).chain(later).collect();
     args.pair("-append", [words.join(" ").into()]);
     if let Some(root) = &spec.boot.root {
         args.pair(

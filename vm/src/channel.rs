@@ -40,14 +40,17 @@ struct Routes {
 
 impl Channel {
     /// Takes over a connected socket. The receiver gets the frames without an id, [`Frame::Hello`]
-    /// first.
-    pub(crate) fn start(stream: UnixStream) -> Result<(Self, Receiver<Frame>, JoinHandle<()>)> {
+    /// first. Requests get ids after `last`: an agent of a template may know earlier ones.
+    pub(crate) fn start(
+        stream: UnixStream,
+        last: u32,
+    ) -> Result<(Self, Receiver<Frame>, JoinHandle<()>)> {
         let io = |source| Error::Io { doing: "start agent channel".into(), source };
         let reading = stream.try_clone().map_err(io)?;
         let breaker = stream.try_clone().map_err(io)?;
         let (sender, unsolicited) = channel();
         let senders = Some(HashMap::from([(NO_ID, sender)]));
-        let routes = Mutex::new(Routes { senders, next: NO_ID, fault: None });
+        let routes = Mutex::new(Routes { senders, next: last, fault: None });
         let this = Self(Arc::new(Shared { stream: Mutex::new(stream), breaker, routes }));
         let reader = this.clone();
         let thread = thread::Builder::new().name("agent".into());
@@ -62,6 +65,13 @@ impl Channel {
         routes.senders.as_mut().ok_or(Closed)?.insert(next, sender);
         routes.next = next;
         Ok((next, receiver))
+    }
+
+    /// The id of the last request, if nobody waits for an answer to any.
+    pub(crate) fn last_if_quiet(&self) -> Option<u32> {
+        let routes = self.routes();
+        let quiet = routes.senders.as_ref()?.keys().all(|id| *id == NO_ID);
+        quiet.then_some(routes.next)
     }
 
     /// Forgets an id; answers that still come are dropped.
@@ -146,7 +156,7 @@ mod tests {
 
     fn pair() -> (Channel, Receiver<Frame>, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let (channel, unsolicited, _) = Channel::start(ours).unwrap();
+        let (channel, unsolicited, _) = Channel::start(ours, NO_ID).unwrap();
         (channel, unsolicited, theirs)
     }
 
@@ -161,6 +171,18 @@ mod tests {
         assert_eq!(first.recv().unwrap(), Frame::Out(one, b"a".into()));
         assert_eq!(second.recv().unwrap(), Frame::Out(two, b"b".into()));
         assert_eq!(unsolicited.recv().unwrap(), Frame::Pong(5));
+    }
+
+    #[test]
+    fn a_quiet_channel_tells_its_last_id_and_the_next_goes_on_there() {
+        let (channel, ..) = pair();
+        let (id, _answers) = channel.open().unwrap();
+        assert_eq!(channel.last_if_quiet(), None);
+        channel.forget(id);
+        assert_eq!(channel.last_if_quiet(), Some(id));
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let (later, ..) = Channel::start(ours, id).unwrap();
+        assert_eq!(later.open().unwrap().0, id + 1);
     }
 
     #[test]

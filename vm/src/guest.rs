@@ -2,7 +2,6 @@
 
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,7 @@ use agent_proto::{Frame, VERSION};
 use crate::accel::Accel;
 use crate::command::{Command, Exit};
 use crate::error::{Failure, Result};
-use crate::machine::{Machine, Silence};
+use crate::machine::{Machine, Origin, Ram, Silence};
 use crate::nvdimm::Nvdimm;
 use crate::power::PowerLost;
 use crate::running::{Event, Running};
@@ -40,8 +39,8 @@ static ONE_BOOT_AT_A_TIME: Mutex<()> = Mutex::new(());
 pub struct Guest {
     pub(crate) machine: Owner,
     pub(crate) spec: Spec,
-    kernel: String,
-    boot_id: String,
+    pub(crate) kernel: String,
+    pub(crate) boot_id: String,
 }
 
 /// Ends the machine with the guest, although running programs may still hold the machine.
@@ -63,33 +62,26 @@ impl Spec {
     pub fn boot(self) -> Result<Guest> {
         let _turn = (self.accel == Accel::Tcg)
             .then(|| ONE_BOOT_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner));
-        let (machine, hello) = Machine::start(&self)?;
         // From here on an error ends QEMU.
-        let machine = Owner(machine);
+        let machine = Owner(Machine::start(&self, Origin::Boot)?);
         machine.0.negotiate()?;
-        let (kernel, boot_id) = greeting(&machine.0, &hello, self.boot_timeout)?;
+        let (kernel, boot_id) = greeting(&machine.0, self.boot_timeout)?;
         Ok(Guest { machine, spec: self, kernel, boot_id })
     }
 }
 
-fn greeting(
-    machine: &Machine,
-    hello: &Receiver<Frame>,
-    time: Duration,
-) -> Result<(String, String)> {
+fn greeting(machine: &Machine, time: Duration) -> Result<(String, String)> {
     let doing = "boot";
-    match hello.recv_timeout(time) {
-        Ok(Frame::Hello { proto: VERSION, kernel, boot_id }) => {
+    match machine.hear(doing, time)? {
+        Frame::Hello { proto: VERSION, kernel, boot_id } => {
             machine.greeted();
             let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
             Ok((text(kernel), text(boot_id)))
         }
-        Ok(other) => {
+        other => {
             let why = format!("protocol {VERSION} expected, got {other:?}");
             Err(machine.guest_error(doing, Failure::Agent(why)))
         }
-        Err(RecvTimeoutError::Timeout) => Err(machine.error(doing, Silence::Deadline(time))),
-        Err(RecvTimeoutError::Disconnected) => Err(machine.error(doing, Silence::Closed)),
     }
 }
 
@@ -196,9 +188,13 @@ impl Guest {
         self.machine.0.execute("cont").map(drop)
     }
 
-    /// A name under which this process can open the guest's memory (a file shared with QEMU).
-    pub fn ram_path(&self) -> PathBuf {
-        format!("/proc/self/fd/{}", self.machine.0.ram.as_raw_fd()).into()
+    /// A name under which this process can open the guest's memory (a file shared with QEMU);
+    /// none if the guest was restored: then only QEMU has it.
+    pub fn ram_path(&self) -> Option<PathBuf> {
+        match &self.machine.0.ram {
+            Ram::Shared(file) => Some(format!("/proc/self/fd/{}", file.as_raw_fd()).into()),
+            Ram::Private(_) => None,
+        }
     }
 
     /// The last lines of its console, with the seconds since QEMU's start.

@@ -1,6 +1,7 @@
 //! Host: what this machine has; the only place that looks.
 
 use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -80,15 +81,17 @@ pub fn free_space(place: &Path) -> Result<Mib> {
 ///
 /// # Errors
 /// [`Error::NoSpace`] that names the last place and the need, [`Error::Io`].
-pub(crate) fn ram_file(size: Mib, places: &[PathBuf]) -> Result<File> {
+pub(crate) fn memory_file(size: Mib, places: &[PathBuf]) -> Result<File> {
     let need = size.0.saturating_mul(2);
     let mut refusal = Error::invalid("places for guest memory", "none is given");
     for place in places {
         match free_space(place) {
             Ok(free) if free.0 >= need => {
                 let file = tempfile::tempfile_in(place);
-                let file = file.map_err(|error| Error::io("create RAM file in", place, error))?;
-                file.set_len(size.bytes()).map_err(|e| Error::io("size RAM file in", place, e))?;
+                let file =
+                    file.map_err(|error| Error::io("create a memory file in", place, error))?;
+                file.set_len(size.bytes())
+                    .map_err(|e| Error::io("size a memory file in", place, e))?;
                 return Ok(file);
             }
             Ok(free) => {
@@ -103,6 +106,11 @@ pub(crate) fn ram_file(size: Mib, places: &[PathBuf]) -> Result<File> {
         }
     }
     Err(refusal)
+}
+
+/// A name under which our children can open a file that has no other.
+pub(crate) fn name_of(file: &File) -> String {
+    format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd())
 }
 
 /// Differs for every boot of this host.
@@ -134,7 +142,7 @@ mod tests {
     fn memory_needs_twice_its_size() {
         let places = [PathBuf::from(SHARED_MEMORY)];
         let free = free_space(&places[0]).unwrap();
-        let error = ram_file(Mib(free.0 / 2 + 64), &places).unwrap_err().to_string();
+        let error = memory_file(Mib(free.0 / 2 + 64), &places).unwrap_err().to_string();
         assert!(error.starts_with("/dev/shm: "), "{error}");
         assert!(error.contains("guest memory (twice "), "{error}");
     }
@@ -143,7 +151,7 @@ mod tests {
     fn a_second_place_is_tried() {
         let dir = tempfile::tempdir().unwrap();
         let places = [PathBuf::from("/no/such/place"), dir.path().to_owned()];
-        let file = ram_file(Mib(1), &places).unwrap();
+        let file = memory_file(Mib(1), &places).unwrap();
         assert_eq!(file.metadata().unwrap().len(), Mib(1).bytes());
         // Unnamed: nothing is left behind by a killed process.
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);

@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! Spec --boot--> Guest --power_fail | shut_down--> PowerLost --boot--> Guest
+//! Spec --template--> Template --restore, any number of times--> Guest
 //! ```
 //!
 //! A guest that lost power can only boot:
@@ -34,6 +35,7 @@ mod console;
 pub mod error;
 pub mod evidence;
 mod guest;
+mod guest_checker;
 pub mod host;
 pub mod image;
 mod machine;
@@ -47,6 +49,7 @@ pub mod recording;
 mod running;
 pub mod setup;
 mod spec;
+mod template;
 mod transfer;
 pub mod units;
 pub mod watch;
@@ -56,10 +59,12 @@ pub use accel::Accel;
 pub use command::{Command, Exit, ExitCode};
 pub use error::{Error, Failure, GuestError, Result};
 pub use guest::Guest;
+pub use guest_checker::GuestChecker;
 pub use nvdimm::Nvdimm;
 pub use power::PowerLost;
 pub use running::{Event, Input, Running};
 pub use spec::{BootFiles, Mac, Nic, Spec};
+pub use template::Template;
 pub use units::Mib;
 pub use vnet;
 pub use watch::Watch;

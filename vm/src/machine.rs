@@ -1,12 +1,14 @@
 //! Machine: one running QEMU with its console, monitor and agent channel; what a guest stands on.
 
+mod migration;
+
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -15,7 +17,7 @@ use agent_proto::Frame;
 use serde_json::Value;
 
 use crate::argv::{Wiring, argv};
-use crate::channel::Channel;
+use crate::channel::{Channel, NO_ID};
 use crate::console::Console;
 use crate::error::{Error, Failure, GuestError, Result};
 use crate::evidence::{Evidence, Fatal};
@@ -40,8 +42,11 @@ pub(crate) struct Machine {
     qmp: Qmp,
     pub(crate) channel: Channel,
     readers: Mutex<Vec<JoinHandle<()>>>,
-    /// The guest's memory. It has no name, so this keeps it.
-    pub(crate) ram: File,
+    /// What the agent says unasked or to nobody in particular.
+    heard: Mutex<Receiver<Frame>>,
+    /// How a migration goes, by QEMU's words.
+    migration: Mutex<Receiver<String>>,
+    pub(crate) ram: Ram,
     stderr: PathBuf,
 }
 
@@ -54,6 +59,29 @@ pub(crate) enum Silence {
     Deadline(Duration),
 }
 
+/// Where a machine begins.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Origin<'a> {
+    /// With its firmware.
+    Boot,
+    /// Where another one was saved.
+    Template {
+        /// That one's memory.
+        ram: &'a File,
+        /// The last id that its agent has heard.
+        last_id: u32,
+    },
+}
+
+/// The file behind a guest's memory. It has no name, so this keeps it.
+#[derive(Debug)]
+pub(crate) enum Ram {
+    /// The guest stores into it.
+    Shared(File),
+    /// The guest loads from it; what it stores only QEMU has.
+    Private(File),
+}
+
 /// The two ends of our sockets to QEMU.
 struct Sockets {
     console: (UnixStream, UnixStream),
@@ -62,36 +90,53 @@ struct Sockets {
 }
 
 impl Machine {
-    /// Starts QEMU. The receiver will get the agent's hello.
-    pub(crate) fn start(spec: &Spec) -> Result<(Arc<Self>, Receiver<Frame>)> {
+    /// Starts QEMU.
+    pub(crate) fn start(spec: &Spec, origin: Origin<'_>) -> Result<Arc<Self>> {
         spec.check()?;
         let dir = &spec.dir;
         fs::create_dir_all(dir).map_err(|error| Error::io("create", dir, error))?;
         spec.watch.as_ref().map_or(Ok(()), Watch::prepare)?;
-        let ram = crate::host::ram_file(spec.ram, &spec.ram_places)?;
+        let (ram, last_id) = match origin {
+            Origin::Boot => {
+                (Ram::Shared(crate::host::memory_file(spec.ram, &spec.ram_places)?), NO_ID)
+            }
+            Origin::Template { ram, last_id } => (Ram::Private(shared(ram, dir)?), last_id),
+        };
         let sockets = Sockets::new()?;
         let stderr = dir.join("qemu.log");
         let program = program(spec, &ram, &sockets, &stderr)?;
-
-        let (channel, hello, agent_thread) = Channel::start(sockets.agent.0)?;
+        let (channel, heard, agent_thread) = Channel::start(sockets.agent.0, last_id)?;
         let evidence = Arc::new(Evidence::default());
         let (console, console_thread) = Console::start(
             sockets.console.0,
             &dir.join("console.log"),
             on_line(evidence.clone(), channel.clone()),
         )?;
+        let (tell, migration) = mpsc::channel();
         let (qmp, qmp_thread) = Qmp::start(
             sockets.qmp.0,
             &dir.join("qmp.log"),
-            on_event(evidence.clone(), channel.clone()),
+            on_event(evidence.clone(), channel.clone(), tell),
         )?;
         let theirs = [sockets.console.1, sockets.qmp.1, sockets.agent.1];
         let program = theirs.into_iter().fold(program, |p, end| p.inherit(end.into()));
         let child = Mutex::new(program.start()?);
         let readers = Mutex::new(vec![agent_thread, console_thread, qmp_thread]);
-        let name = spec.name.clone();
-        let machine = Self { name, child, console, evidence, qmp, channel, readers, ram, stderr };
-        Ok((Arc::new(machine), hello))
+        let (name, heard, migration) =
+            (spec.name.clone(), Mutex::new(heard), Mutex::new(migration));
+        Ok(Arc::new(Self {
+            name,
+            child,
+            console,
+            evidence,
+            qmp,
+            channel,
+            readers,
+            heard,
+            migration,
+            ram,
+            stderr,
+        }))
     }
 
     /// Makes the monitor ready for commands.
@@ -105,9 +150,38 @@ impl Machine {
         self.evidence.greeted();
     }
 
+    /// The next frame that the agent sends to nobody in particular.
+    pub(crate) fn hear(&self, doing: &str, time: Duration) -> Result<Frame> {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.recv_timeout(time).map_err(|why| match why {
+            RecvTimeoutError::Timeout => self.error(doing, Silence::Deadline(time)),
+            RecvTimeoutError::Disconnected => self.error(doing, Silence::Closed),
+        })
+    }
+
+    /// Has the agent answer; what it was asked before is done then.
+    pub(crate) fn ping(&self, doing: &str, time: Duration) -> Result<()> {
+        // Differs from what the agent of a template was asked.
+        let token = self.pid().into();
+        let frame = Frame::Ping(token).encode().expect("a frame with a number is short");
+        self.channel.send(&frame).map_err(|_| self.error(doing, Silence::Closed))?;
+        match self.hear(doing, time)? {
+            Frame::Pong(answer) if answer == token => Ok(()),
+            other => {
+                let why = format!("an answer to ping {token} expected, got {other:?}");
+                Err(self.guest_error(doing, Failure::Agent(why)))
+            }
+        }
+    }
+
     /// Executes a QMP command without arguments.
     pub(crate) fn execute(&self, command: &str) -> Result<Value> {
-        let reply = self.qmp.execute(command, &Value::Null, Instant::now() + QEMU_TIME);
+        self.execute_with(command, &Value::Null)
+    }
+
+    /// Executes a QMP command.
+    pub(crate) fn execute_with(&self, command: &str, arguments: &Value) -> Result<Value> {
+        let reply = self.qmp.execute(command, arguments, Instant::now() + QEMU_TIME);
         reply.map_err(|why| self.refused(&format!("execute QMP {command}"), why))
     }
 
@@ -241,13 +315,17 @@ impl Sockets {
     }
 }
 
-fn program(spec: &Spec, ram: &File, sockets: &Sockets, stderr: &Path) -> Result<Program> {
-    let given =
-        ram.try_clone().map_err(|error| Error::io("share RAM file of", &spec.dir, error))?;
-    let given = OwnedFd::from(given);
+fn shared(ram: &File, dir: &Path) -> Result<File> {
+    ram.try_clone().map_err(|error| Error::io("share RAM file of", dir, error))
+}
+
+fn program(spec: &Spec, ram: &Ram, sockets: &Sockets, stderr: &Path) -> Result<Program> {
+    let (Ram::Shared(file) | Ram::Private(file)) = ram;
+    let given = OwnedFd::from(shared(file, &spec.dir)?);
     let wiring = Wiring {
         // QEMU opens it by this name: the file has no other.
         ram: format!("/proc/self/fd/{}", given.as_raw_fd()).into(),
+        restored: matches!(ram, Ram::Private(_)),
         console: sockets.console.1.as_raw_fd(),
         qmp: sockets.qmp.1.as_raw_fd(),
         agent: sockets.agent.1.as_raw_fd(),
@@ -275,8 +353,16 @@ fn on_line(evidence: Arc<Evidence>, channel: Channel) -> crate::console::OnLine 
     })
 }
 
-fn on_event(evidence: Arc<Evidence>, channel: Channel) -> crate::qmp::OnEvent {
+fn on_event(
+    evidence: Arc<Evidence>,
+    channel: Channel,
+    migration: Sender<String>,
+) -> crate::qmp::OnEvent {
     Box::new(move |event| {
+        if event.name == "MIGRATION" {
+            // The receiver lives as long as the machine.
+            let _ = migration.send(event.text("status").to_owned());
+        }
         evidence.event(&event.name, event.text("reason"));
         if evidence.stopped() {
             channel.close();

@@ -30,6 +30,16 @@ pub enum Mode {
     Fsdax,
 }
 
+impl Mode {
+    /// The name of the first such device in a guest.
+    pub fn device(self) -> &'static str {
+        match self {
+            Self::Devdax => "/dev/dax0.0",
+            Self::Fsdax => "/dev/pmem0",
+        }
+    }
+}
+
 /// A file that a guest sees as an NVDIMM. It is locked: no other process uses it meanwhile.
 #[derive(Debug)]
 pub struct Nvdimm {
@@ -72,7 +82,11 @@ impl Nvdimm {
     pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
         let file = File::options().read(true).write(true).open(&path);
-        let file = lock(file.map_err(|error| Error::io("open", &path, error))?, &path)?;
+        Self::take(file.map_err(|error| Error::io("open", &path, error))?, path)
+    }
+
+    fn take(file: File, path: PathBuf) -> Result<Self> {
+        let file = lock(file, &path)?;
         let io = |error| Error::io("read", &path, error);
         let bytes = file.metadata().map_err(io)?.len();
         let mut block = [0; info_block::SIZE];
@@ -88,6 +102,33 @@ impl Nvdimm {
         }
         let (mode, data_offset) = (block.mode, block.data_offset);
         Ok(Self { path, size, mode, data_offset, file })
+    }
+
+    /// Makes a new, empty NVDIMM in a file without a name, as [`Nvdimm::of_image`] does.
+    ///
+    /// # Errors
+    /// As [`Nvdimm::of_image`].
+    pub(crate) fn blank(size: Mib, mode: Mode, places: &[PathBuf]) -> Result<Self> {
+        let file = crate::host::memory_file(size, places)?;
+        let path = PathBuf::from(crate::host::name_of(&file));
+        let block = InfoBlock::new(mode, size, random_uuid()?);
+        let io = |error| Error::io("write", &path, error);
+        file.write_all_at(&block.encode(), info_block::OFFSET).map_err(io)?;
+        Self::take(file, path)
+    }
+
+    /// Makes an NVDIMM of a whole image, in a file without a name in the first of these places
+    /// that has room for it. It goes with this value, whatever ends us.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the image is none of an NVDIMM, [`Error::NoSpace`], [`Error::Io`].
+    pub fn of_image(image: &[u8], places: &[PathBuf]) -> Result<Self> {
+        let file = crate::host::memory_file(Mib::covering(image.len() as u64), places)?;
+        let path = PathBuf::from(crate::host::name_of(&file));
+        let io = |error| Error::io("write", &path, error);
+        file.set_len(image.len() as u64).map_err(io)?;
+        write_sparse(&file, image).map_err(io)?;
+        Self::take(file, path)
     }
 
     /// The file.
@@ -131,6 +172,18 @@ fn lock(file: File, path: &Path) -> Result<Flock<File>> {
         }
         error => Error::io("lock", path, error.into()),
     })
+}
+
+/// Leaves holes where an image is zero: an empty page costs nothing, here and in the guest.
+fn write_sparse(file: &File, image: &[u8]) -> std::io::Result<()> {
+    const PAGE: usize = 4096;
+    const EMPTY: [u8; PAGE] = [0; PAGE];
+    for (page, at) in image.chunks(PAGE).zip((0..).step_by(PAGE)) {
+        if *page != EMPTY[..page.len()] {
+            file.write_all_at(page, at)?;
+        }
+    }
+    Ok(())
 }
 
 fn reserve(file: &Flock<File>, path: &Path, size: Mib) -> Result<()> {
@@ -181,6 +234,23 @@ mod tests {
         let mut bytes = [0; 4];
         opened.file().read_exact_at(&mut bytes, opened.data_offset()).unwrap();
         assert_eq!(&bytes, b"kept");
+    }
+
+    #[test]
+    fn an_image_becomes_an_nvdimm_byte_for_byte() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = Nvdimm::create(dir.path().join("nv"), Mib(16), Mode::Fsdax).unwrap();
+        made.file().write_all_at(b"end", Mib(16).bytes() - 3).unwrap();
+        let image = std::fs::read(made.path()).unwrap();
+        let places = [dir.path().to_owned()];
+        let copy = Nvdimm::of_image(&image, &places).unwrap();
+        assert_eq!((copy.size(), copy.mode()), (Mib(16), Mode::Fsdax));
+        assert!(std::fs::read(copy.path()).unwrap() == image);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "it has no name");
+        let error = Nvdimm::of_image(&image[..image.len() - 1], &places).unwrap_err();
+        assert!(error.to_string().contains("16 MiB"), "{error}");
+        let error = Nvdimm::of_image(&vec![0; 16 << 20], &places).unwrap_err();
+        assert!(error.to_string().contains("no info block"), "{error}");
     }
 
     #[test]

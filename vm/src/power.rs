@@ -66,6 +66,10 @@ impl PowerLost {
         self.cpu_time.as_secs_f64()
     }
 
+    pub(crate) fn cpu_time(&self) -> Duration {
+        self.cpu_time
+    }
+
     /// The description, for changes before the next boot (another NIC, say).
     pub fn into_spec(self) -> Spec {
         self.spec

@@ -37,6 +37,8 @@ pub struct Spec {
     pub(crate) qemu: PathBuf,
     pub(crate) ram_places: Vec<PathBuf>,
     pub(crate) boot_timeout: Duration,
+    /// Whether the guest boots without the driver that finds NVDIMMs.
+    pub(crate) nvdimm_later: bool,
 }
 
 /// What a guest boots from.
@@ -139,6 +141,7 @@ impl Spec {
             qemu: PathBuf::from(crate::host::QEMU),
             ram_places: vec![PathBuf::from(crate::host::SHARED_MEMORY), dir.to_owned()],
             boot_timeout: BOOT_TIMEOUT,
+            nvdimm_later: false,
         }
     }
 
@@ -259,6 +262,23 @@ impl Spec {
             return invalid("a trace needs one CPU: with more, the order of stores is not seen");
         }
         Ok(())
+    }
+
+    /// The same guest with nothing plugged in.
+    pub(crate) fn bare(&self) -> Self {
+        let boot = Self::from_files(&self.name, self.boot.clone(), &self.dir);
+        Self {
+            ram: self.ram,
+            cpus: self.cpus,
+            accel: self.accel,
+            kernel_args: self.kernel_args.clone(),
+            cpu_flags: self.cpu_flags.clone(),
+            pvpanic: self.pvpanic,
+            qemu: self.qemu.clone(),
+            ram_places: self.ram_places.clone(),
+            boot_timeout: self.boot_timeout,
+            ..boot
+        }
     }
 
     /// Refuses what QEMU would refuse later or, worse, understand differently.

@@ -1,66 +1,25 @@
 //! Stand-in: guests tested against a shell script that plays QEMU.
 //!
-//! The script greets on the monitor, lets the agent say hello, then misbehaves as a test says.
+//! The script (see `support`) greets on the monitor, lets the agent say hello, then misbehaves as a
+//! test says.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot prepare has failed")]
 
+mod support;
+
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use agent_proto::{Frame, VERSION};
-use vm::{BootFiles, Command, Error, Failure, Guest, Mib, Spec};
+use vm::{Command, Error, Failure, Guest, Mib};
 
-/// Finds the descriptors for console (c), monitor (q) and agent (g) in the arguments.
-const START: &str = r#"#!/bin/bash
-for word in "$@"; do
-    case $word in
-        socket,id=console,fd=*) c=${word##*=} ;;
-        socket,id=qmp,fd=*) q=${word##*=} ;;
-        socket,id=agent,fd=*) g=${word##*=} ;;
-    esac
-done
-say() { echo "$1" >&$q; }
-hear() { read -r line <&$q; }
-greet() { say '{"QMP": {}}'; hear; say '{"return": {}, "id": 1}'; }
-hello() { cat "${0%/*}/hello" >&$g; }
-asked() { head -c 5 <&$g >/dev/null; }
-panic() { echo '[    1.0] Kernel panic - not syncing: x' >&$c; }
-event() { say '{"event": "'$1'", "data": {"guest": true, "reason": "'$2'"}}'; }
-"#;
-
-struct Play {
-    dir: tempfile::TempDir,
-}
-
-impl Play {
-    fn new(script: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let qemu = dir.path().join("qemu");
-        fs::write(&qemu, format!("{START}{script}\n")).unwrap();
-        fs::set_permissions(&qemu, fs::Permissions::from_mode(0o755)).unwrap();
-        let hello = Frame::Hello { proto: VERSION, kernel: b"6.1".into(), boot_id: b"id".into() };
-        fs::write(dir.path().join("hello"), hello.encode().unwrap()).unwrap();
-        Self { dir }
-    }
-
-    fn spec(&self) -> Spec {
-        let file = PathBuf::from("/no/such/file");
-        let boot = BootFiles { kernel: file.clone(), initrd: file, root: None };
-        let spec = Spec::from_files("g", boot, &self.dir.path().join("run"));
-        spec.ram(Mib(64)).qemu(self.dir.path().join("qemu"))
-    }
-
-    fn boot(&self) -> vm::Result<Guest> {
-        self.spec().boot()
-    }
-}
+use support::Play;
 
 /// A guest that has booted and, once it is asked for something, does as the script says.
 fn booted(script: &str) -> (Guest, Play) {
     let play = Play::new(&format!("greet; hello; {script}"));
-    (play.boot().unwrap(), play)
+    (play.spec().boot().unwrap(), play)
 }
 
 #[track_caller]
@@ -78,7 +37,7 @@ fn gone(pid: u32) -> bool {
 
 #[test]
 fn a_qemu_that_dies_at_start_is_quoted() {
-    let error = Play::new("echo 'no such machine' >&2; exit 1").boot().unwrap_err();
+    let error = Play::new("echo 'no such machine' >&2; exit 1").spec().boot().unwrap_err();
     assert!(matches!(failure(&error), Failure::Start(_)), "{error}");
     let text = error.to_string();
     assert!(text.contains("exit status: 1") && text.contains("no such machine"), "{text}");
@@ -101,7 +60,7 @@ fn a_guest_that_never_answers_is_a_timeout_with_console() {
 
 #[test]
 fn a_panic_during_boot_is_a_panic() {
-    let error = Play::new("greet; panic; event SHUTDOWN guest-reset").boot().unwrap_err();
+    let error = Play::new("greet; panic; event SHUTDOWN guest-reset").spec().boot().unwrap_err();
     assert!(matches!(failure(&error), Failure::Panicked(_)), "{error}");
 }
 
@@ -151,8 +110,8 @@ fn an_agent_that_babbles_is_a_lost_vm() {
 fn an_agent_of_another_version_is_refused() {
     let play = Play::new("greet; hello; sleep 1000");
     let hello = Frame::Hello { proto: VERSION + 1, kernel: vec![], boot_id: vec![] };
-    fs::write(play.dir.path().join("hello"), hello.encode().unwrap()).unwrap();
-    let error = play.boot().unwrap_err();
+    play.put_frame("hello", &hello);
+    let error = play.spec().boot().unwrap_err();
     assert!(matches!(failure(&error), Failure::Agent(_)), "{error}");
 }
 

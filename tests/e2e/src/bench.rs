@@ -214,7 +214,8 @@ impl Bench {
     /// The place lies in no file, or cannot be read.
     pub fn read_ram(&self, place: Option<FileOffset>, len: usize) -> anyhow::Result<Vec<u8>> {
         let place = place.context("a place in a file")?;
-        let ram = File::open(self.guest.ram_path()).context("open the guest's memory")?;
+        let ram = self.guest.ram_path().context("a guest whose memory is a file")?;
+        let ram = File::open(ram).context("open the guest's memory")?;
         let mut bytes = vec![0; len];
         ram.read_exact_at(&mut bytes, place.offset).context("read the guest's memory")?;
         Ok(bytes)

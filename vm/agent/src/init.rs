@@ -13,6 +13,12 @@ use crate::Result;
 /// Absolute module paths in the initrd, one a line, in load order.
 const MODULES: &str = "/modules.list";
 
+/// What the kernel was started with.
+const COMMAND_LINE: &str = "/proc/cmdline";
+
+/// The word of the kernel's command line with the modules that somebody loads later.
+const LATER: &str = "agent.later=";
+
 /// The disk with the squashfs root. Without it the initrd stays the root.
 const ROOT_DISK: &str = "/dev/vda";
 
@@ -45,10 +51,13 @@ pub(crate) fn mount_more() {
     let _ = nix::unistd::sethostname("guest");
 }
 
-/// Loads the modules of the list; one that is loaded already is fine.
+/// Loads the modules of the list; one that is loaded already is fine. Those that the kernel's
+/// command line puts off are left for somebody else.
 pub(crate) fn load_modules() -> Result<()> {
-    let list = fs::read_to_string(MODULES).map_err(|error| format!("read {MODULES}: {error}"))?;
-    for path in list.lines().map(str::trim).filter(|line| !line.is_empty()) {
+    let read = |path: &str| fs::read_to_string(path).map_err(|e| format!("read {path}: {e}"));
+    let (list, command_line) = (read(MODULES)?, read(COMMAND_LINE)?);
+    let paths = list.lines().map(str::trim).filter(|line| !line.is_empty());
+    for path in paths.filter(|path| !comes_later(&command_line, path)) {
         let file = File::open(path).map_err(|error| format!("open module {path}: {error}"))?;
         match finit_module(&file, c"", ModuleInitFlags::empty()) {
             Ok(()) | Err(Errno::EEXIST) => {}
@@ -84,6 +93,12 @@ pub(crate) fn switch_root() -> Result<()> {
     into("enter /", nix::unistd::chdir("/"))
 }
 
+fn comes_later(command_line: &str, module: &str) -> bool {
+    let words = command_line.split_whitespace().filter_map(|word| word.strip_prefix(LATER));
+    let file = module.rsplit('/').next().unwrap_or(module);
+    words.flat_map(|names| names.split(',')).any(|name| file.strip_suffix(".ko") == Some(name))
+}
+
 fn make_dir(path: &str) -> Result<()> {
     fs::create_dir_all(path).map_err(|error| format!("create {path}: {error}"))
 }
@@ -102,5 +117,19 @@ fn mount_raw(from: &str, place: &str, kind: &str, flags: MsFlags, options: &str)
         // The kernel mounts devtmpfs by itself if it was built so.
         Ok(()) | Err(Errno::EBUSY) => Ok(()),
         Err(error) => Err(format!("mount {from} at {place}: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modules_that_the_command_line_names_come_later() {
+        let line = "quiet agent.later=nfit,nd_btt root=x\n";
+        assert!(comes_later(line, "/modules/nfit.ko"));
+        assert!(comes_later(line, "/modules/nd_btt.ko"));
+        assert!(!comes_later(line, "/modules/libnvdimm.ko"));
+        assert!(!comes_later("quiet\n", "/modules/nfit.ko"));
     }
 }

@@ -12,7 +12,11 @@ fn spec() -> Spec {
 }
 
 fn lines(spec: &Spec) -> String {
-    let wiring = Wiring { ram: "/proc/self/fd/9".into(), console: 5, qmp: 6, agent: 7 };
+    lines_of(spec, false)
+}
+
+fn lines_of(spec: &Spec, restored: bool) -> String {
+    let wiring = Wiring { ram: "/proc/self/fd/9".into(), restored, console: 5, qmp: 6, agent: 7 };
     let words = argv(spec, &wiring).into_iter().map(|word| word.into_string().unwrap());
     words.fold(String::new(), |all, word| match word.strip_prefix('-') {
         Some(_) => format!("{all}\n{word}"),
@@ -50,6 +54,20 @@ fn a_guest_with_everything() {
     let golden = include_str!("golden/everything.txt");
     let golden = golden.replace("DIR", &escaped(dir.path()).into_string().unwrap());
     assert_golden(&spec, &golden);
+}
+
+#[test]
+fn a_copy_of_a_template() {
+    let lines = lines_of(&spec(), true);
+    let memory = "id=ram,share=off,readonly=on,rom=off,size=512M,mem-path=/proc/self/fd/9";
+    assert!(lines.contains(&format!("\n-object memory-backend-file,{memory}\n-incoming defer\n")));
+}
+
+#[test]
+fn a_template_boots_without_the_driver_of_nvdimms() {
+    let mut spec = spec();
+    spec.nvdimm_later = true;
+    assert!(lines(&spec).contains(" mitigations=off agent.later=nfit\n"));
 }
 
 #[test]
