@@ -9,10 +9,10 @@ use anyhow::Context;
 use vm::accel::Accel;
 use vm::crash::Rules;
 use vm::vnet::{Config, Journal, Vnet};
-use vm::{Nic, Nvdimm, Spec, Watch};
+use vm::{Guest, Mib, Nic, Nvdimm, Spec, Template, Watch};
 
 use crate::address;
-use crate::bench::Bench;
+use crate::bench::{Bench, PROGRAM};
 use crate::case::Case;
 use crate::console::guest_dir;
 use crate::medium::Medium;
@@ -123,6 +123,20 @@ impl Rig {
         let program = std::fs::read(&base.programs.cases).context("read the guest half")?;
         let guest = spec.boot().context("boot")?;
         Ok(Bench::equip(guest, vnet, medium, program, self.deadline)?.watched(watch))
+    }
+
+    /// A saved guest that will have an NVDIMM of this size, with the guest half in it and nothing
+    /// else plugged in.
+    ///
+    /// # Errors
+    /// As [`Rig::boot`].
+    pub fn template(&self, nvdimm: Mib) -> anyhow::Result<Template> {
+        let base = self.world.base()?;
+        let accel = if self.case.emulated { Accel::Tcg } else { base.accel };
+        let spec = Spec::new(self.case.guest, &base.image, &guest_dir(&self.dir)).accel(accel);
+        let program = std::fs::read(&base.programs.cases).context("read the guest half")?;
+        let put = |guest: &Guest| guest.put(&program, PROGRAM, 0o755);
+        spec.qemu(&base.qemu.path).template(nvdimm, put).context("save a guest")
     }
 
     /// Boots such a guest, gives it its address, and loads the module, built with these flags.

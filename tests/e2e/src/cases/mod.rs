@@ -13,6 +13,7 @@ mod nic;
 mod observed;
 mod performance;
 mod persistence;
+mod restored;
 mod rig_self;
 mod send;
 mod zero_copy;
@@ -48,6 +49,7 @@ pub const CASES: &[Case] = &[
     Case::new("buffers::lossy", lossy::lossy),
     Case::new("observer::traced", observed::traced).emulated(),
     Case::new("observer::asserted", observed::asserted).emulated(),
+    Case::new("restored::judges", restored::judges).emulated(),
     Case::new("persistence::log", persistence::log)
         .emulated()
         .within(Duration::from_mins(10))
