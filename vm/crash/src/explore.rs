@@ -4,13 +4,14 @@ pub mod choices;
 pub mod flight;
 pub mod merge;
 pub mod point;
+mod shown;
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
 use serde::{Deserialize, Serialize};
 
-use crate::checker::{Checker, Fault, Verdict, View};
+use crate::checker::{Checker, Fault, InTurn, Judges, Verdict, View};
 use crate::event::Event;
 use crate::line::Line;
 use crate::marker::Marker;
@@ -20,6 +21,7 @@ use crate::state::InFlight;
 use choices::{Bounds, Extent, News};
 use flight::{Choice, Flight};
 use point::{Point, Points, Shard};
+use shown::Shown;
 
 /// The most failures that are kept one by one; the others are counted.
 pub const KEPT: usize = 64;
@@ -117,8 +119,19 @@ pub fn explore<'a>(
     plan: &Plan,
     checker: &mut dyn Checker,
 ) -> Explored {
+    explore_by(image, events, plan, &mut InTurn::new(checker))
+}
+
+/// As [`explore`], with several states judged at a time; what is found does not depend on how
+/// many.
+pub fn explore_by<'a>(
+    image: Vec<u8>,
+    events: impl IntoIterator<Item = &'a Event>,
+    plan: &Plan,
+    judges: &mut dyn Judges,
+) -> Explored {
     let flight = Flight::new(image.clone());
-    let mut explorer = Explorer::new(flight, plan, checker);
+    let mut explorer = Explorer::new(flight, plan, judges);
     let mut model = TraceModel::new(image, plan.rules);
     for (event, number) in events.into_iter().zip(1..) {
         for (step, at) in steps(event).into_iter().zip(0..) {
@@ -133,11 +146,11 @@ pub fn explore<'a>(
                 explorer.explore_point(point);
             }
             if explorer.found.fault.is_some() {
-                return explorer.found;
+                return explorer.end();
             }
         }
     }
-    explorer.found
+    explorer.end()
 }
 
 /// Explores one moment: what is durable, and the lines in flight over it.
@@ -152,10 +165,11 @@ pub fn explore_state(
     for line in lines {
         flight.set(line);
     }
-    let mut explorer = Explorer::new(flight, plan, checker);
+    let mut judges = InTurn::new(checker);
+    let mut explorer = Explorer::new(flight, plan, &mut judges);
     explorer.markers = markers;
     explorer.explore_point(Point::default());
-    explorer.found
+    explorer.end()
 }
 
 /// The sums of images are random enough as they are.
@@ -179,7 +193,10 @@ impl Hasher for Same {
 struct Explorer<'a> {
     flight: Flight,
     plan: Plan,
-    checker: &'a mut dyn Checker,
+    judges: &'a mut dyn Judges,
+    shown: Shown,
+    /// States that were handed in and have no verdict yet.
+    open: VecDeque<(Point, Choice)>,
     markers: Vec<Marker>,
     seen: HashSet<u128, BuildHasherDefault<Same>>,
     changed: Vec<Line>,
@@ -188,11 +205,13 @@ struct Explorer<'a> {
 }
 
 impl<'a> Explorer<'a> {
-    fn new(flight: Flight, plan: &Plan, checker: &'a mut dyn Checker) -> Self {
+    fn new(flight: Flight, plan: &Plan, judges: &'a mut dyn Judges) -> Self {
         Self {
             flight,
             plan: *plan,
-            checker,
+            judges,
+            shown: Shown::default(),
+            open: VecDeque::new(),
             markers: Vec::new(),
             seen: HashSet::default(),
             changed: Vec::new(),
@@ -209,6 +228,7 @@ impl<'a> Explorer<'a> {
             }
             None => self.flight.settle(line, &line.of(model.durable())),
         };
+        self.shown.update(line);
         self.all_is_new |= is_new;
         if !self.changed.contains(&line) {
             self.changed.push(line);
@@ -225,7 +245,7 @@ impl<'a> Explorer<'a> {
     }
 
     fn explore_point(&mut self, point: Point) {
-        let Self { flight, checker, markers, seen, found, .. } = self;
+        let Self { flight, seen, found, .. } = self;
         found.points += 1;
         let mut to_judge = Vec::new();
         let mut visit = |choice: &Choice| {
@@ -245,22 +265,52 @@ impl<'a> Explorer<'a> {
         self.changed.clear();
         self.all_is_new = false;
         for choice in to_judge {
-            found.states += 1;
-            let verdict =
-                flight.show(&choice, |image| checker.check(&View { image, point, markers }));
-            match verdict {
-                Ok(Verdict::Good) => {}
-                Ok(Verdict::Bad(why)) => {
-                    found.failing += 1;
-                    if found.failures.len() < KEPT {
-                        found.failures.push(Failure { point, choice, why });
-                    }
-                }
-                Err(Fault(why)) => {
-                    found.fault = Some(why);
-                    return;
-                }
+            self.hand_in(point, choice);
+            self.take_verdicts(false);
+            if self.found.fault.is_some() {
+                return;
             }
         }
+    }
+
+    fn hand_in(&mut self, point: Point, choice: Choice) {
+        let Self { flight, judges, shown, markers, .. } = self;
+        let changed = shown.next(flight, &choice);
+        let changed = changed.as_deref();
+        flight.show(&choice, |image| judges.hand_in(&View { image, changed, point, markers }));
+        self.open.push_back((point, choice));
+    }
+
+    /// Takes the verdicts that are there, or all.
+    fn take_verdicts(&mut self, all: bool) {
+        while self.found.fault.is_none() && !self.open.is_empty() {
+            match self.judges.next(all) {
+                Some(verdict) => self.take(verdict),
+                None if all => self.found.fault = Some("a verdict is missing".to_owned()),
+                None => return,
+            }
+        }
+    }
+
+    fn take(&mut self, verdict: Result<Verdict, Fault>) {
+        let Some((point, choice)) = self.open.pop_front() else { return };
+        self.found.states += 1;
+        match verdict {
+            Ok(Verdict::Good) => {}
+            Ok(Verdict::Bad(why)) => {
+                self.found.failing += 1;
+                if self.found.failures.len() < KEPT {
+                    self.found.failures.push(Failure { point, choice, why });
+                }
+            }
+            Err(Fault(why)) => self.found.fault = Some(why),
+        }
+    }
+
+    /// What was found. Verdicts that come after a fault are nobody's.
+    fn end(mut self) -> Explored {
+        self.take_verdicts(true);
+        while self.judges.next(true).is_some() {}
+        self.found
     }
 }

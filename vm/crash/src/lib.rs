@@ -35,14 +35,14 @@ pub mod state;
 pub mod symbols;
 pub mod trace;
 
-pub use checker::{Checker, Fault, Verdict, View};
+pub use checker::{Checker, Fault, InTurn, Judges, Verdict, View};
 pub use event::{
     Context, Dma, Event, Fence, FenceKind, Flush, FlushKind, Pc, Store, StoreBytes, Vcpu,
 };
 pub use explore::choices::Bounds;
 pub use explore::flight::Choice;
 pub use explore::point::{Point, Points, Shard};
-pub use explore::{Explored, Failure, Plan, explore, explore_state};
+pub use explore::{Explored, Failure, Plan, explore, explore_by, explore_state};
 pub use line::{LINE, Line, LineBytes, Offset, Range, WORD};
 pub use marker::{Marker, Op};
 pub use model::diff::DiffModel;

@@ -84,6 +84,7 @@ impl Moment {
     /// If the checker gives no verdict.
     pub fn judge(&mut self, choice: &Choice, checker: &mut dyn Checker) -> Result<Verdict, Fault> {
         let Self { point, flight, markers, .. } = self;
-        flight.show(choice, |image| checker.check(&View { image, point: *point, markers }))
+        let (point, changed) = (*point, None);
+        flight.show(choice, |image| checker.check(&View { image, changed, point, markers }))
     }
 }

@@ -2,14 +2,14 @@
 
 mod common;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 
 use common::Program;
 use common::random::{BYTES, LINES, Random, program, rules};
 use common::spec::possible;
 use crash::{
-    Bounds, DeviceWrites, Event, Explored, Line, LineBytes, Moment, Plan, Point, Rules, Verdict,
-    View, explore,
+    Bounds, DeviceWrites, Event, Explored, Fault, Judges, Line, LineBytes, Moment, Plan, Point,
+    Rules, Verdict, View, explore, explore_by,
 };
 
 /// An image, and how many markers came before it.
@@ -168,4 +168,68 @@ fn a_line_that_is_written_for_ever_is_bounded() {
     assert!(line.values.len() < 1200, "{}", line.values.len());
     assert_eq!(line.values[0], [0; 64]);
     assert_eq!(line.values[line.all], program.live[..]);
+}
+
+#[test]
+fn the_changed_lines_are_all_that_differs_from_one_view_to_the_next() {
+    for (seed, rules, program) in programs(600) {
+        for exhaustive in [0, 256] {
+            let bounds = Bounds { exhaustive, random: 8, most: 4096 };
+            let mut copy = Vec::new();
+            let mut follow = |view: &View<'_>| {
+                match view.changed {
+                    None => copy = view.image.to_vec(),
+                    Some(lines) => lines.iter().for_each(|line| {
+                        copy[line.span()].copy_from_slice(&view.image[line.span()]);
+                    }),
+                }
+                assert_eq!(copy, view.image, "seed {seed}: {:?}", view.point);
+                Ok(Verdict::Good)
+            };
+            let plan = Plan { rules, bounds, ..Plan::default() };
+            let found = explore(vec![0; BYTES], &program.events, &plan, &mut follow);
+            assert!(found.is_good());
+        }
+    }
+}
+
+/// Judges that keep their verdicts to themselves as long as they may.
+struct Slow(VecDeque<Result<Verdict, Fault>>);
+
+fn sum(view: &View<'_>) -> Result<Verdict, Fault> {
+    match view.image.iter().map(|byte| u32::from(*byte)).sum::<u32>() % 97 {
+        0..30 => Ok(Verdict::Bad(format!("{} markers", view.markers.len()))),
+        30 => Err(Fault("thirty".into())),
+        _ => Ok(Verdict::Good),
+    }
+}
+
+impl Judges for Slow {
+    fn hand_in(&mut self, view: &View<'_>) {
+        self.0.push_back(sum(view));
+    }
+
+    fn next(&mut self, wait: bool) -> Option<Result<Verdict, Fault>> {
+        if wait || self.0.len() > 3 { self.0.pop_front() } else { None }
+    }
+}
+
+#[test]
+fn how_many_states_are_judged_at_a_time_changes_nothing() {
+    let mut faults = 0;
+    for (seed, rules, program) in programs(600) {
+        let plan = Plan { rules, ..Plan::default() };
+        let in_turn = explore(vec![0; BYTES], &program.events, &plan, &mut sum);
+        let mut slow = Slow(VecDeque::new());
+        let mut found = explore_by(vec![0; BYTES], &program.events, &plan, &mut slow);
+        assert!(slow.0.is_empty(), "a verdict is left for the next exploration");
+        if in_turn.fault.is_some() {
+            // It is noticed later, at another point.
+            faults += 1;
+            let Explored { points, exhaustive_points, duplicates, .. } = in_turn;
+            found = Explored { points, exhaustive_points, duplicates, ..found };
+        }
+        assert_eq!(found, in_turn, "seed {seed}");
+    }
+    assert!((20..500).contains(&faults), "{faults}");
 }
