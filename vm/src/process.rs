@@ -6,7 +6,9 @@
 //! group is killed before its leader is reaped, so that the group's number cannot be reused yet.
 
 mod child;
+mod contained;
 mod spawner;
+mod strays;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -17,6 +19,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 
 pub use child::{Child, Output};
+pub use contained::Contained;
 pub use spawner::kill_all;
 
 /// A host program with its arguments, not yet started.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ChildStderr, ChildStdout, ExitStatus};
 use std::thread::{self, JoinHandle};
@@ -102,6 +102,11 @@ impl Child {
     pub fn kill(&mut self) -> ExitStatus {
         self.reap();
         self.status.unwrap_or_else(|| ExitStatus::from_raw(libc::SIGKILL))
+    }
+
+    /// Readable once the program has ended.
+    pub(super) fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
     }
 
     pub(super) fn set_oom_score_adj(&self, adj: i32) -> Result<()> {

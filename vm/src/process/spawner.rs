@@ -45,6 +45,11 @@ pub(super) fn forget<T>(group: i32, reap: impl FnOnce() -> T) -> T {
     reap()
 }
 
+/// Looks at the process groups of our children while nobody starts or reaps one.
+pub(super) fn with_living<T>(look: impl FnOnce(&BTreeSet<i32>) -> T) -> T {
+    look(&LIVING.lock().unwrap_or_else(PoisonError::into_inner).groups)
+}
+
 pub(super) fn start(program: Program, line: String) -> Result<Child> {
     let (reply, result) = channel();
     let job: Job = Box::new(move || {
