@@ -30,6 +30,7 @@
 pub mod accel;
 mod argv;
 mod channel;
+pub mod check;
 mod command;
 mod console;
 pub mod error;

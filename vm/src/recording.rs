@@ -15,6 +15,7 @@ mod names;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crash::Event;
@@ -85,7 +86,10 @@ impl Record {
     pub fn write(&self, folder: &Path) -> Result<()> {
         let path = folder.join(RECORD);
         let io = |error| Error::io("write", &path, error);
-        let mut half = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
+        // Readable for whoever may read the folder, as the other files are.
+        let readable = fs::Permissions::from_mode(0o644);
+        let half = tempfile::Builder::new().permissions(readable).tempfile_in(folder);
+        let mut half = half.map_err(io)?;
         // A path that is no text cannot be written.
         let text = serde_json::to_string_pretty(self).map_err(|error| io(error.into()))?;
         std::io::Write::write_all(&mut half, format!("{text}\n").as_bytes()).map_err(io)?;

@@ -157,7 +157,8 @@ fn check(play: &Play, image: &[u8]) -> Result<Verdict, Fault> {
     let mut checker = vm::GuestChecker::new(&template, "look {}", Duration::from_secs(9), &dir);
     let args = [7, 0, 0];
     let marker = Marker { vcpu: Vcpu(0), pc: Pc(1), op: Op::Checkpoint, args, ranges: vec![] };
-    checker.check(&View { image, point: Point::default(), markers: &[marker] })
+    let (point, markers) = (Point::default(), &[marker]);
+    checker.check(&View { image, changed: None, point, markers })
 }
 
 fn image(play: &Play) -> Vec<u8> {

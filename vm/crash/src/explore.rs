@@ -48,7 +48,7 @@ impl Default for Plan {
     }
 }
 
-/// A state that the checker called bad.
+/// A state that the checker called bad, or gave no verdict on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// Where power was lost.
@@ -86,8 +86,9 @@ pub struct Explored {
     pub failing: u64,
     /// The first of them.
     pub failures: Vec<Failure>,
-    /// Why it ended early, if it did; what was found before is above.
-    pub fault: Option<String>,
+    /// The state that got no verdict, and why, if that ended it early; what was found before is
+    /// above.
+    pub fault: Option<Failure>,
 }
 
 impl Explored {
@@ -286,7 +287,7 @@ impl<'a> Explorer<'a> {
         while self.found.fault.is_none() && !self.open.is_empty() {
             match self.judges.next(all) {
                 Some(verdict) => self.take(verdict),
-                None if all => self.found.fault = Some("a verdict is missing".to_owned()),
+                None if all => self.take(Err(Fault("a verdict is missing".to_owned()))),
                 None => return,
             }
         }
@@ -294,16 +295,17 @@ impl<'a> Explorer<'a> {
 
     fn take(&mut self, verdict: Result<Verdict, Fault>) {
         let Some((point, choice)) = self.open.pop_front() else { return };
-        self.found.states += 1;
+        let found = &mut self.found;
         match verdict {
-            Ok(Verdict::Good) => {}
+            Ok(Verdict::Good) => found.states += 1,
             Ok(Verdict::Bad(why)) => {
-                self.found.failing += 1;
-                if self.found.failures.len() < KEPT {
-                    self.found.failures.push(Failure { point, choice, why });
+                found.states += 1;
+                found.failing += 1;
+                if found.failures.len() < KEPT {
+                    found.failures.push(Failure { point, choice, why });
                 }
             }
-            Err(Fault(why)) => self.found.fault = Some(why),
+            Err(Fault(why)) => found.fault = Some(Failure { point, choice, why }),
         }
     }
 
