@@ -83,7 +83,7 @@ fn judge(folder: &Path) -> anyhow::Result<(Explored, Option<Report>)> {
     let mut checker = |view: &View<'_>| check(START, view);
     let explored = explore(base.clone(), &trace.events, &Plan::default(), &mut checker);
     if let Some(fault) = &explored.fault {
-        bail!("no verdict: {fault}");
+        bail!("no verdict: {}", fault.why);
     }
     let Some(failure) = explored.failures.first() else { return Ok((explored, None)) };
     let rules = trace.header.rules;

@@ -148,7 +148,7 @@ fn expect_bad(found: &Explored, words: &str) -> anyhow::Result<()> {
 
 fn expect_fault(image: &[u8], mut checker: GuestChecker<'_>, words: &str) -> anyhow::Result<()> {
     let found = judge(image, &mut checker);
-    let told = found.fault.as_ref().is_some_and(|fault| fault.contains(words));
+    let told = found.fault.as_ref().is_some_and(|fault| fault.why.contains(words));
     ensure!(told && found.failing == 0, "a fault by {words:?}, but: {found:?}");
     Ok(())
 }
