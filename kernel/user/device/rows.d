@@ -1,0 +1,3 @@
+rows: rows.c ../check.h rows.h
+../check.h:
+rows.h:
