@@ -9,6 +9,8 @@ use vm::vnet::HostAddress;
 pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 /// The guest's address.
 pub const GUEST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
+/// An address that nobody has.
+pub const NOBODY: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 99);
 /// The length of the network's prefix in bits.
 const PREFIX_LEN: u8 = 24;
 

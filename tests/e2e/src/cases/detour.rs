@@ -13,6 +13,7 @@ use serde_json::Value;
 use vm::vnet::{Direction, Error, Filter, Tcp};
 use vm::{Command, Event, Mib, Running};
 
+use crate::address;
 use crate::bench::{Bench, PATIENCE, PORT, in_time};
 use crate::needs::Needs;
 use crate::part::Part;
@@ -63,7 +64,8 @@ fn sees_all(bench: &Bench, messages: &[Vec<u8>]) -> anyhow::Result<()> {
     }
 }
 
-/// Rules of netfilter and of tc count every frame of both directions; one that drops stops them.
+/// Rules of netfilter and of tc count every frame of both directions; one that drops stops them,
+/// and one that reroutes is obeyed.
 pub(super) fn firewall(rig: &mut Rig) -> anyhow::Result<()> {
     let Scene { bench, tcps, .. } = &Scene::set(rig)?;
     let seed = rig.seed();
@@ -79,6 +81,8 @@ pub(super) fn firewall(rig: &mut Rig) -> anyhow::Result<()> {
     drops(bench, tcps, seed.part(2))?;
     bench.shell("nft flush ruleset")?;
     takes_the_short_way(bench, &tcps[0], seed.part(3))?;
+    rig.step("reroute with netfilter");
+    reroutes(bench, tcps, seed.part(6))?;
     rig.step("count with tc");
     bench.shell(&format!(
         "tc qdisc add dev eth0 clsact; \
@@ -204,16 +208,44 @@ fn traffic_control(bench: &Bench) -> anyhow::Result<[u64; 2]> {
 
 /// A rule against the second connection stops it, and only it, until the rule goes.
 fn drops(bench: &Bench, tcps: &[Tcp; 2], seed: Seed) -> anyhow::Result<()> {
-    let (message, stopped) = (seed.part(MESSAGES).bytes(MESSAGE), tcps[1].local().port());
+    let stopped = tcps[1].local().port();
     bench.shell(&format!("nft add rule ip t i tcp sport {stopped} drop"))?;
+    stops(tcps, seed, || bench.shell("nft flush chain ip t i").map(drop))
+}
+
+/// Replies to the second connection that a rule sends to another router do not come here: nobody
+/// has the router's address. The host's own routes still hold, so only the rule knows.
+fn reroutes(bench: &Bench, tcps: &[Tcp; 2], seed: Seed) -> anyhow::Result<()> {
+    let router = address::NOBODY;
+    bench.shell(&format!(
+        "ip neigh add {router} lladdr 02:00:00:00:00:99 nud permanent dev eth0; \
+         ip route add default via {router} dev eth0 table 100; ip rule add fwmark 1 lookup 100"
+    ))?;
+    takes_the_short_way(bench, &tcps[1], seed.part(MESSAGES + 1))?;
+    let stopped = tcps[1].local().port();
+    bench.shell(&format!(
+        "nft 'table ip t {{ chain r {{ type route hook output priority mangle; \
+         tcp dport {stopped} meta mark set 1; }}; }}'"
+    ))?;
+    stops(tcps, seed, || bench.shell("nft flush ruleset").map(drop))?;
+    bench.shell("ip rule del fwmark 1; ip route flush table 100").map(drop)
+}
+
+/// A message on the second connection does not come back, others do; after `free` it does.
+fn stops(
+    tcps: &[Tcp; 2],
+    seed: Seed,
+    free: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let message = seed.part(MESSAGES).bytes(MESSAGE);
     tcps[1].send_all(&message, PATIENCE).context("send into the void")?;
     exchange(&tcps[0], seed)?;
     // The stopped message was before all of these.
     match tcps[1].recv(&mut [0; MESSAGE], Duration::ZERO) {
         Err(Error::Timeout(_)) => {}
-        other => bail!("a message that was dropped came back: {other:?}"),
+        other => bail!("a message that was stopped came back: {other:?}"),
     }
-    bench.shell("nft flush chain ip t i")?;
+    free()?;
     hear(&tcps[1], &message).context("once the rule is gone")
 }
 
