@@ -16,6 +16,12 @@ pub(crate) const TX_LIMIT: usize = 1 << 20;
 /// Bytes that may wait to be read, per connection; beyond it the peer's window closes.
 pub(crate) const RX_LIMIT: usize = 1 << 20;
 
+/// Bytes of the TCP stack's buffers, each way: the window of a bulk transfer.
+pub(crate) const BUFFER: usize = 512 << 10;
+
+/// Bytes that a guest can send on a connection before its window is closed, if nobody reads.
+pub const UNREAD_LIMIT: usize = RX_LIMIT + BUFFER;
+
 /// How far a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {

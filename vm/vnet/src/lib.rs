@@ -45,6 +45,7 @@ mod sync;
 mod vring;
 
 pub use census::Occurrence;
+pub use connection::UNREAD_LIMIT;
 pub use counters::Counters;
 pub use error::{Error, Result};
 pub use host::{Host, Listener, Tcp};

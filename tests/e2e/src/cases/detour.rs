@@ -13,6 +13,7 @@ use serde_json::Value;
 use vm::vnet::{Direction, Error, Filter, Tcp};
 use vm::{Command, Event, Mib, Running};
 
+use super::window;
 use crate::address;
 use crate::bench::{Bench, PATIENCE, PORT, in_time};
 use crate::needs::Needs;
@@ -29,11 +30,14 @@ const MESSAGE: usize = 64;
 /// The sniffer's file in the guest.
 const DUMP: &str = "/run/dump.pcap";
 
-/// tcpdump finds every message, on its way in and on its way out.
+/// tcpdump finds every message, on its way in and on its way out. Before, with nobody there, a
+/// client that does not read: what took the short way is not forgotten.
 pub(super) fn sniffer(rig: &mut Rig) -> anyhow::Result<()> {
     let Scene { bench, tcps, .. } = &Scene::set(rig)?;
     let seed = rig.seed();
     takes_the_short_way(bench, &tcps[0], seed.part(0))?;
+    rig.step("close a window");
+    window::closed(bench, &tcps[1], seed.part(3))?;
     rig.step("listen with tcpdump");
     let port = PORT.to_string();
     // Short snapshots: as many more fit into its buffer.

@@ -16,6 +16,7 @@ mod persistence;
 mod restored;
 mod rig_self;
 mod send;
+mod window;
 mod zero_copy;
 
 use std::time::Duration;

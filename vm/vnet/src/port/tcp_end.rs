@@ -7,10 +7,8 @@ use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp::{Socket, SocketBuffer, State as TcpState};
 
 use super::wire::{Key, Track};
-use crate::connection::{Connection, End, Phase, RX_LIMIT, State};
+use crate::connection::{BUFFER, Connection, End, Phase, RX_LIMIT, State};
 
-/// Bytes of the TCP stack's buffers, each way: the window of a bulk transfer.
-const BUFFER: usize = 512 << 10;
 /// How long a connection whose handle is gone may take to end in an orderly way.
 const LINGER: Duration = Duration::from_secs(10);
 
