@@ -17,8 +17,8 @@ mod units;
 use std::{
     ops::Range,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc,
+        atomic::{AtomicBool, Ordering},
     },
 };
 
@@ -39,45 +39,28 @@ pub struct Buffers {
 #[derive(Debug)]
 struct Shared {
     area: Arc<Area>,
-    spares: Mutex<Spares>,
-    /// Bit `i` set: buffer `i` is worn.
-    worn: Box<[AtomicU64]>,
     port: AtomicBool,
-}
-
-#[derive(Debug, Default)]
-struct Spares {
-    clean: Vec<Lease>,
-    worn: Vec<Lease>,
 }
 
 impl Buffers {
     pub(crate) fn new(area: Arc<Area>) -> Self {
-        let worn = (0..area.count().div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
-        let (spares, port) = (Mutex::default(), AtomicBool::new(false));
-        let shared = Shared { area, spares, worn, port };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(Shared { area, port: AtomicBool::new(false) }) }
     }
 
     /// A buffer to swap into a slot. `None`: all are in slots, packets or the log.
     #[inline]
     pub fn spare(&self) -> Option<Buf> {
-        let mut spares = self.spare_list();
-        let lease = spares.worn.pop().or_else(|| spares.clean.pop())?;
-        drop(spares);
-        Some(self.adopt(lease))
+        self.area().spare().map(Buf::new)
     }
 
     /// A buffer to write into. `None`: there is no spare that the network stack has let go.
     pub fn blank(&self) -> Option<Blank> {
-        let lease = self.spare_list().clean.pop()?;
-        Some(Blank::new(self.adopt(lease)))
+        self.area().clean_spare().map(Buf::new).map(Blank::new)
     }
 
     /// How many spares there are now.
     pub fn spares(&self) -> usize {
-        let spares = self.spare_list();
-        spares.clean.len() + spares.worn.len()
+        self.area().spares()
     }
 
     /// Every buffer that is on this side: in the log, in packets, among the spares.
@@ -95,6 +78,7 @@ impl Buffers {
         RegionOffset((self.shared.area.offset(index.0) + offset) as u64)
     }
 
+    #[inline]
     pub(crate) fn area(&self) -> &Arc<Area> {
         &self.shared.area
     }
@@ -102,13 +86,14 @@ impl Buffers {
     /// A leased buffer of this pool as a value for programs.
     #[inline]
     pub(crate) fn adopt(&self, lease: Lease) -> Buf {
-        assert!(Arc::ptr_eq(lease.area(), self.area()), "a buffer of this pool");
-        Buf { lease: Some(lease), home: self.clone() }
+        assert!(self.are_home_of(lease.area()), "a buffer of this pool");
+        Buf::new(lease)
     }
 
+    /// Whether buffers of `area` are these.
     #[inline]
-    pub(crate) fn same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.shared, &other.shared)
+    pub(crate) fn are_home_of(&self, area: &Arc<Area>) -> bool {
+        Arc::ptr_eq(&self.shared.area, area)
     }
 
     /// One port at a time lends a pool's buffers.
@@ -121,38 +106,13 @@ impl Buffers {
 
     /// The network stack may send buffer `index` until the kernel lends it anew.
     pub(crate) fn wear(&self, index: u32) {
-        let (word, bit) = self.worn_bit(index);
-        word.fetch_or(bit, Ordering::AcqRel);
+        self.area().wear(index);
     }
 
     /// The kernel has lent buffer `index`: nobody sends from it any more.
     #[inline]
     pub(crate) fn renew(&self, index: u32) {
-        let (word, bit) = self.worn_bit(index);
-        if word.load(Ordering::Acquire) & bit != 0 {
-            word.fetch_and(!bit, Ordering::AcqRel);
-        }
-    }
-
-    #[inline]
-    fn is_worn(&self, index: u32) -> bool {
-        let (word, bit) = self.worn_bit(index);
-        word.load(Ordering::Acquire) & bit != 0
-    }
-
-    #[inline]
-    fn worn_bit(&self, index: u32) -> (&AtomicU64, u64) {
-        (&self.shared.worn[(index / 64) as usize], 1 << (index % 64))
-    }
-
-    fn give_back(&self, lease: Lease) {
-        let worn = self.is_worn(lease.index());
-        let mut spares = self.spare_list();
-        if worn { spares.worn.push(lease) } else { spares.clean.push(lease) }
-    }
-
-    fn spare_list(&self) -> MutexGuard<'_, Spares> {
-        self.shared.spares.lock().unwrap_or_else(PoisonError::into_inner)
+        self.area().renew(index);
     }
 }
 
@@ -164,7 +124,7 @@ pub(crate) struct Bound {
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        *self.buffers.spare_list() = Spares::default();
+        self.buffers.area().forget_spares();
         self.buffers.shared.port.store(false, Ordering::Release);
     }
 }
@@ -188,22 +148,27 @@ impl Drop for Bound {
 /// ```
 #[derive(Debug)]
 pub struct Buf {
-    /// Taken only by `into_lease` and `drop`.
-    lease: Option<Lease>,
-    home: Buffers,
+    /// Ends as a spare.
+    lease: Lease,
 }
 
 impl Buf {
+    /// What a lease is to programs.
+    #[inline]
+    pub(crate) fn new(lease: Lease) -> Self {
+        Self { lease: lease.ends_as_spare() }
+    }
+
     /// Which buffer.
     #[inline]
     pub fn index(&self) -> BufIndex {
-        BufIndex(self.lease().index())
+        BufIndex(self.lease.index())
     }
 
     /// All its bytes.
     #[inline]
     pub fn bytes(&self) -> &[u8] {
-        self.lease().bytes()
+        self.lease.bytes()
     }
 
     /// The bytes `range` of the buffer as something that a log can store.
@@ -212,39 +177,27 @@ impl Buf {
     /// `Range` if it does not lie in the buffer; the buffer is then a spare again.
     #[inline]
     pub fn packet(self, range: Range<usize>) -> Result<Packet> {
-        let size = self.bytes().len();
+        let size = self.area().size();
         if range.start > range.end || range.end > size {
             return Err(Error::Range { start: range.start, end: range.end, size });
         }
         Ok(Packet::new(self, range))
     }
 
+    /// The buffers that it is one of.
     #[inline]
-    pub(crate) fn home(&self) -> &Buffers {
-        &self.home
+    pub(crate) fn area(&self) -> &Arc<Area> {
+        self.lease.area()
     }
 
     #[inline]
-    pub(crate) fn into_lease(mut self) -> Lease {
-        self.lease.take().expect("a live Buf has its lease")
+    pub(crate) fn into_lease(self) -> Lease {
+        self.lease.ends_free()
     }
 
     /// For `Blank`, whose buffer nobody else reads.
     pub(crate) fn fill(&mut self, at: usize, bytes: &[u8]) {
-        self.lease.as_mut().expect("a live Buf has its lease").fill(at, bytes);
-    }
-
-    fn lease(&self) -> &Lease {
-        self.lease.as_ref().expect("a live Buf has its lease")
-    }
-}
-
-impl Drop for Buf {
-    #[inline]
-    fn drop(&mut self) {
-        if let Some(lease) = self.lease.take() {
-            self.home.give_back(lease);
-        }
+        self.lease.fill(at, bytes);
     }
 }
 
@@ -257,6 +210,7 @@ pub struct Packet {
 
 impl Packet {
     /// A range that lies in the buffer.
+    #[inline]
     pub(crate) fn new(buf: Buf, range: Range<usize>) -> Self {
         Self { buf, range }
     }
@@ -273,7 +227,7 @@ impl Packet {
 
     /// Where the payload starts in the pool's file or device.
     pub fn location(&self) -> RegionOffset {
-        self.buf.home.location(self.index(), self.range.start)
+        RegionOffset((self.area().offset(self.buf.lease.index()) + self.range.start) as u64)
     }
 
     /// The part `range` of the payload.
@@ -299,8 +253,10 @@ impl Packet {
         self.range.clone()
     }
 
-    pub(crate) fn home(&self) -> &Buffers {
-        &self.buf.home
+    /// The buffers that its own is one of.
+    #[inline]
+    pub(crate) fn area(&self) -> &Arc<Area> {
+        self.buf.area()
     }
 }
 

@@ -13,8 +13,12 @@
 //! outside the mapping. Nothing here knows what the bytes mean.
 
 mod area;
+mod bits;
+mod pairs;
+mod spares;
 
 pub(crate) use area::{Area, Lease};
+pub(crate) use pairs::Pairs;
 
 use std::{
     alloc::{self, Layout},
@@ -107,6 +111,7 @@ impl Mapping {
     }
 
     /// The address of byte `offset`, for the kernel or a flush instruction.
+    #[inline]
     pub(crate) fn address(&self, offset: usize) -> *const u8 {
         assert!(offset <= self.len, "an address inside the mapping");
         self.base.as_ptr().wrapping_add(offset).cast_const()
@@ -173,6 +178,7 @@ impl Mapping {
     ///
     /// # Safety
     /// Nobody writes to the range while the slice lives.
+    #[inline]
     unsafe fn bytes(&self, range: Range<usize>) -> &[u8] {
         assert!(range.start <= range.end && range.end <= self.len, "a range of the mapping");
         // SAFETY: inside the mapping, alive as long as `self`; not written: the caller's promise.

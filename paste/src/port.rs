@@ -281,20 +281,23 @@ impl RxView<'_> {
     /// `Ring` if the slot names a buffer that does not exist or that this program holds, or a
     /// payload outside its buffer. The view stays before that slot.
     #[expect(clippy::should_implement_trait, reason = "a slot borrows the view: no Iterator")]
+    #[inline]
     pub fn next(&mut self) -> Result<Option<Slot<'_>>> {
         let Some(ring) = self.rings.iter_mut().find(|ring| ring.left() != 0) else {
             return Ok(None);
         };
-        let (position, words) = ring.peek();
-        let area = self.buffers.area();
-        let content = Content::decode(words, area.count(), area.size());
-        let wrong = |reason| Error::Ring { reason: format!("slot {position}: {reason}") };
-        let content = content.map_err(wrong)?;
-        let held = || wrong(format!("buffer {} is held by this program", content.index));
-        let lease = area.lease(content.index).ok_or_else(held)?;
-        self.buffers.renew(content.index);
+        let (position, area) = (ring.position(), self.buffers.area());
+        let content = match Content::decode(ring.peek(), area.count(), area.size()) {
+            Ok(content) => content,
+            Err(reason) => return Err(wrong(position, &reason)),
+        };
+        let Some(lease) = area.lease(content.index) else {
+            return Err(held(position, content.index));
+        };
+        area.renew(content.index);
         ring.advance();
-        Ok(Some(Slot { ring, position, lease, home: self.buffers, content }))
+        let Content { fd, payload, event, .. } = content;
+        Ok(Some(Slot { ring, position, fd, lease, payload, event }))
     }
 
     /// Packets that are left.
@@ -306,6 +309,16 @@ impl RxView<'_> {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+#[cold]
+fn wrong(position: u32, reason: &str) -> Error {
+    Error::Ring { reason: format!("slot {position}: {reason}") }
+}
+
+#[cold]
+fn held(position: u32, index: u32) -> Error {
+    wrong(position, &format!("buffer {index} is held by this program"))
 }
 
 impl Drop for RxView<'_> {

@@ -9,7 +9,7 @@ use std::{mem::offset_of, sync::atomic::Ordering};
 use crate::{
     abi::{self, NetmapIf, NetmapRing, NetmapSlot},
     error::{Error, Result},
-    map::Words,
+    map::{Pairs, Words},
 };
 
 /// Values of `netmap_ring.dir`.
@@ -65,7 +65,7 @@ impl PortRings {
 pub(crate) struct Ring {
     words: Words,
     at: usize,
-    slots: u32,
+    slots: Pairs,
     /// The next slot to look at; published as `head`.
     next: u32,
     /// `tail` as last read.
@@ -80,13 +80,13 @@ impl Ring {
         let slots = field(offset_of!(NetmapRing, num_slots))?;
         let size = field(offset_of!(NetmapRing, nr_buf_size))?;
         let dir = field(offset_of!(NetmapRing, ringid))? >> 16;
-        let bytes = size_of::<NetmapRing>() + slots as usize * size_of::<NetmapSlot>();
-        let fits = at.checked_add(bytes).is_some_and(|end| end <= words.len());
-        if !(2..=MOST_SLOTS).contains(&slots) || !fits || dir != wanted || size as usize != buf_size
-        {
-            let reason = format!("a ring of {slots} slots, direction {dir}, buffers of {size}");
-            return Err(broken(reason));
+        let wrong =
+            || broken(format!("a ring of {slots} slots, direction {dir}, buffers of {size}"));
+        if !(2..=MOST_SLOTS).contains(&slots) || dir != wanted || size as usize != buf_size {
+            return Err(wrong());
         }
+        let first = at.checked_add(offset_of!(NetmapRing, slot)).ok_or_else(wrong)?;
+        let slots = Pairs::of(words, first, slots).ok_or_else(wrong)?;
         let mut ring = Self { words: words.clone(), at, slots, next: 0, tail: 0 };
         ring.refresh()?;
         Ok(ring)
@@ -95,15 +95,15 @@ impl Ring {
     /// Number of slots.
     #[inline]
     pub(crate) fn slots(&self) -> u32 {
-        self.slots
+        self.slots.count()
     }
 
     /// Looks at `head` and `tail` again: a window of slots begins.
     pub(crate) fn refresh(&mut self) -> Result<()> {
         let index = |offset, name: &str| {
             let index = load(&self.words, Some(self.at + offset), "a ring")?;
-            let reason = || format!("{name} {index} of {} slots", self.slots);
-            (index < self.slots).then_some(index).ok_or_else(|| broken(reason()))
+            let reason = || format!("{name} {index} of {} slots", self.slots());
+            (index < self.slots()).then_some(index).ok_or_else(|| broken(reason()))
         };
         let head = index(offset_of!(NetmapRing, head), "head")?;
         let tail = index(offset_of!(NetmapRing, tail), "tail")?;
@@ -114,45 +114,48 @@ impl Ring {
     /// Slots left in the window.
     #[inline]
     pub(crate) fn left(&self) -> u32 {
-        (self.tail + self.slots - self.next) % self.slots
+        let wrapped = if self.tail < self.next { self.slots() } else { 0 };
+        self.tail + wrapped - self.next
     }
 
     /// The position after the window's end. In a TX ring it holds what the kernel sends next: the
     /// slot at `tail` itself was sent.
     pub(crate) fn after_tail(&self) -> u32 {
-        (self.tail + 1) % self.slots
+        self.after(self.tail)
     }
 
-    /// The next slot's position and its two words; they mean something if a slot is left.
+    /// Where the next slot is.
     #[inline]
-    pub(crate) fn peek(&self) -> (u32, [u64; 2]) {
-        let at = self.slot(self.next);
-        let word = |offset| self.words.word64(at + offset).expect("checked by `read`");
-        let [first, ptr] = [word(0), word(offset_of!(NetmapSlot, ptr))];
-        (self.next, [first.load(Ordering::Acquire), ptr.load(Ordering::Acquire)])
+    pub(crate) fn position(&self) -> u32 {
+        self.next
+    }
+
+    /// The next slot's two words; they mean something if a slot is left.
+    #[inline]
+    pub(crate) fn peek(&self) -> [u64; 2] {
+        let [first, ptr] = self.slots.get(self.next);
+        [first.load(Ordering::Acquire), ptr.load(Ordering::Acquire)]
     }
 
     /// Leaves the slot behind.
     #[inline]
     pub(crate) fn advance(&mut self) {
-        self.next = (self.next + 1) % self.slots;
+        self.next = self.after(self.next);
     }
 
     /// Puts buffer `index` into the slot at `position`.
     #[inline]
     pub(crate) fn put(&self, position: u32, index: u32) {
         let flags = u64::from(abi::NS_BUF_CHANGED) << 48;
-        let word = self.words.word64(self.slot(position)).expect("checked by `read`");
-        word.store(u64::from(index) | flags, Ordering::Release);
+        self.slots.get(position)[0].store(u64::from(index) | flags, Ordering::Release);
     }
 
     /// Writes both words of the slot at `position`.
     #[inline]
     pub(crate) fn fill(&self, position: u32, [first, ptr]: [u64; 2]) {
-        let at = self.slot(position);
-        let word = |offset| self.words.word64(at + offset).expect("checked by `read`");
-        word(offset_of!(NetmapSlot, ptr)).store(ptr, Ordering::Release);
-        word(0).store(first, Ordering::Release);
+        let slot = self.slots.get(position);
+        slot[1].store(ptr, Ordering::Release);
+        slot[0].store(first, Ordering::Release);
     }
 
     /// Gives the slots before the next one back to the kernel, at its next sync.
@@ -164,11 +167,13 @@ impl Ring {
     }
 
     #[inline]
-    fn slot(&self, position: u32) -> usize {
-        let slots = self.at + offset_of!(NetmapRing, slot);
-        slots + position as usize * size_of::<NetmapSlot>()
+    fn after(&self, position: u32) -> u32 {
+        if position + 1 == self.slots() { 0 } else { position + 1 }
     }
 }
+
+/// A slot's fields lie in two words, `ptr` in the second.
+const _: () = assert!(size_of::<NetmapSlot>() == 16 && offset_of!(NetmapSlot, ptr) == 8);
 
 fn load(words: &Words, offset: Option<usize>, what: &str) -> Result<u32> {
     let word = offset.and_then(|offset| words.word32(offset));
@@ -217,7 +222,7 @@ mod tests {
         assert_eq!(rings.extra_head, 5);
         let ring = &mut rings.rx[0];
         assert_eq!((ring.slots(), ring.left()), (8, 3));
-        let positions: Vec<_> = (0..3).map(|_| (ring.peek().0, ring.advance()).0).collect();
+        let positions: Vec<_> = (0..3).map(|_| (ring.position(), ring.advance()).0).collect();
         assert_eq!(positions, [6, 7, 0]);
         assert_eq!(ring.left(), 0);
         ring.publish();
@@ -232,7 +237,7 @@ mod tests {
         let words = memory();
         let rings = PortRings::read(&words, 0, 2048).unwrap();
         rings.rx[0].put(6, 0x4d);
-        let [word, _] = rings.rx[0].peek().1;
+        let [word, _] = rings.rx[0].peek();
         assert_eq!(word, 0x4d | u64::from(abi::NS_BUF_CHANGED) << 48);
     }
 

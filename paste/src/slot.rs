@@ -3,11 +3,12 @@
 use std::{
     ops::Range,
     os::fd::{AsFd, AsRawFd, RawFd},
+    sync::Arc,
 };
 
 use crate::{
     abi,
-    buf::{Buf, BufIndex, Buffers, Packet, RegionOffset},
+    buf::{Buf, BufIndex, Packet, RegionOffset},
     map::Lease,
     ring::Ring,
 };
@@ -35,7 +36,7 @@ pub(crate) struct Content {
     pub(crate) index: u32,
     pub(crate) fd: ConnFd,
     /// The payload's bytes in the buffer.
-    pub(crate) payload: Range<usize>,
+    pub(crate) payload: Range<u16>,
     /// What a slot without payload says.
     pub(crate) event: Option<Event>,
 }
@@ -72,6 +73,7 @@ impl Event {
 impl Content {
     /// Decodes what the other side wrote (the `PST_*` encoding of `paste_abi.h`), for `count`
     /// buffers of `size` bytes.
+    #[inline]
     pub(crate) fn decode(
         [word, ptr]: [u64; 2],
         count: u32,
@@ -79,24 +81,46 @@ impl Content {
     ) -> std::result::Result<Self, String> {
         let index = low32(word);
         if index < BufIndex::FIRST || index >= count {
-            return Err(format!("buffer {index} of {count}"));
+            return Err(no_such_buffer(index, count));
         }
         let field = |shift: u32, mask: u64| low32(ptr >> shift & mask);
         let offset = field(0, abi::PST_OFFSET_MASK) as usize;
         let headers = field(abi::PST_DOFF_SHIFT, abi::PST_DOFF_MASK) as usize;
         let len = (low32(word >> 32) & 0xffff) as usize;
         if len < headers || offset + len > size {
-            return Err(format!(
-                "buffer {index}: offset {offset}, payload from {headers} to {len}, size {size}"
-            ));
+            return Err(outside(index, [offset, headers, len, size]));
         }
         let fd = ConnFd(field(abi::PST_FD_SHIFT, abi::PST_FD_MASK).cast_signed());
         let event = if len == headers { Event::decode([word, ptr]) } else { None };
         if len == headers && event.is_none() {
-            return Err(format!("buffer {index}: an event with flags {:#x}", word >> 48));
+            return Err(no_event(index, word));
         }
-        Ok(Self { index, fd, payload: offset + headers..offset + len, event })
+        let at = |offset| u16::try_from(offset).expect("a buffer has at most 4096 bytes");
+        Ok(Self { index, fd, payload: at(offset + headers)..at(offset + len), event })
     }
+}
+
+// Nobody sees these of a kernel that is sound: they stay out of the way of the rest.
+
+#[cold]
+fn no_such_buffer(index: u32, count: u32) -> String {
+    format!("buffer {index} of {count}")
+}
+
+#[cold]
+fn outside(index: u32, [offset, headers, len, size]: [usize; 4]) -> String {
+    format!("buffer {index}: offset {offset}, payload from {headers} to {len}, size {size}")
+}
+
+#[cold]
+fn no_event(index: u32, word: u64) -> String {
+    format!("buffer {index}: an event with flags {:#x}", word >> 48)
+}
+
+/// A range of a buffer's bytes as slices want it.
+#[inline]
+pub(crate) fn wide(range: &Range<u16>) -> Range<usize> {
+    usize::from(range.start)..usize::from(range.end)
 }
 
 #[inline]
@@ -136,43 +160,45 @@ fn low32(word: u64) -> u32 {
 pub struct Slot<'a> {
     pub(crate) ring: &'a Ring,
     pub(crate) position: u32,
+    pub(crate) fd: ConnFd,
     pub(crate) lease: Lease,
-    pub(crate) home: &'a Buffers,
-    pub(crate) content: Content,
+    pub(crate) payload: Range<u16>,
+    pub(crate) event: Option<Event>,
 }
 
 impl Slot<'_> {
     /// The connection that the payload belongs to.
     #[inline]
     pub fn fd(&self) -> ConnFd {
-        self.content.fd
+        self.fd
     }
 
     /// The payload, in place. Within one connection slots are in stream order.
     #[inline]
     pub fn payload(&self) -> &[u8] {
-        &self.lease.bytes()[self.content.payload.clone()]
+        &self.lease.bytes()[self.range()]
     }
 
     /// What a slot without payload says; `None` if there is payload.
     #[inline]
     pub fn event(&self) -> Option<Event> {
-        self.content.event
+        self.event
     }
 
     /// The peer's stream is over, in order or not: no payload follows on this connection.
     pub fn is_end_of_stream(&self) -> bool {
-        matches!(self.content.event, Some(Event::End | Event::Reset(_)))
+        matches!(self.event, Some(Event::End | Event::Reset(_)))
     }
 
     /// Where the payload starts in the pool's file or device.
     pub fn location(&self) -> RegionOffset {
-        self.home.location(self.index(), self.content.payload.start)
+        let start = self.lease.area().offset(self.lease.index()) + self.range().start;
+        RegionOffset(start as u64)
     }
 
     /// The buffer in the slot now.
     pub fn index(&self) -> BufIndex {
-        BufIndex(self.content.index)
+        BufIndex(self.lease.index())
     }
 
     /// Takes the slot's buffer and leaves `spare` in its place.
@@ -181,12 +207,13 @@ impl Slot<'_> {
     /// If `spare` belongs to another pool.
     #[inline]
     pub fn swap(self, spare: Buf) -> Buf {
-        assert!(self.home.same(spare.home()), "the spare is of the port's own pool");
+        let ours = Arc::ptr_eq(self.lease.area(), spare.area());
+        assert!(ours, "the spare is of the port's own pool");
         let lease = spare.into_lease();
         self.ring.put(self.position, lease.index());
         // From here on the slot names the spare, which the kernel owns once head has passed.
         drop(lease);
-        self.home.adopt(self.lease)
+        Buf::new(self.lease)
     }
 
     /// `swap`, with the payload's range: what a log takes.
@@ -195,8 +222,13 @@ impl Slot<'_> {
     /// If `spare` belongs to another pool.
     #[inline]
     pub fn keep(self, spare: Buf) -> Packet {
-        let payload = self.content.payload.clone();
-        self.swap(spare).packet(payload).expect("decode checked the payload's range")
+        let range = self.range();
+        Packet::new(self.swap(spare), range) // `decode` checked the range
+    }
+
+    #[inline]
+    fn range(&self) -> Range<usize> {
+        wide(&self.payload)
     }
 }
 

@@ -8,14 +8,14 @@
 //! A slot always has a buffer. What the slot had is ours when we put another one in; a slot that
 //! comes back with a buffer that the log kept has none to give.
 
-use std::{fmt, io::Write, ops::Range};
+use std::{fmt, io::Write, ops::Range, sync::Arc};
 
 use crate::{
     abi,
-    buf::{BufIndex, Buffers, Packet},
+    buf::{Buf, BufIndex, Buffers, Packet},
     error::{Error, Result},
     log::Stored,
-    map::Lease,
+    map::{Area, Lease},
     ring::Ring,
     slot::ConnFd,
 };
@@ -28,12 +28,17 @@ const _: () = assert!(FURTHEST_START as u64 == abi::PST_OFFSET_MASK + abi::PST_D
 #[derive(Debug)]
 pub(crate) struct TxRing {
     ring: Ring,
-    last: Vec<Last>,
-    /// The connection that a slot was filled for last.
-    conns: Vec<ConnFd>,
+    /// By slot.
+    filled: Vec<Filled>,
 }
 
-/// What a slot was filled with when it was filled last.
+/// What a slot was filled with last, and for which connection.
+#[derive(Debug, Clone, Copy)]
+struct Filled {
+    last: Last,
+    conn: ConnFd,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Last {
     Nothing,
@@ -45,8 +50,8 @@ enum Last {
 
 impl TxRing {
     pub(crate) fn new(ring: Ring) -> Self {
-        let slots = ring.slots() as usize;
-        Self { ring, last: vec![Last::Nothing; slots], conns: vec![ConnFd(-1); slots] }
+        let nothing = Filled { last: Last::Nothing, conn: ConnFd(-1) };
+        Self { filled: vec![nothing; ring.slots() as usize], ring }
     }
 
     pub(crate) fn ring(&mut self) -> &mut Ring {
@@ -55,37 +60,39 @@ impl TxRing {
 
     /// The buffer that the next slot has to give; `None` if it names one of ours.
     #[inline]
-    fn reclaim(&self, buffers: &Buffers) -> Result<Option<Lease>> {
-        let (position, [word, _]) = self.ring.peek();
+    fn reclaim(&self, area: &Arc<Area>) -> Result<Option<Lease>> {
+        let position = self.ring.position();
+        let [word, _] = self.ring.peek();
         let index = u32::try_from(word & 0xffff_ffff).expect("masked");
-        let wrong = |what: &str| {
-            let reason = format!("TX slot {position}: buffer {index} {what}");
-            Error::Ring { reason }
-        };
-        let last = self.last[position as usize];
+        let last = self.filled[position as usize].last;
         if last == Last::Kept(index) {
             return Ok(None);
         }
-        if index < BufIndex::FIRST || index >= buffers.count() {
-            return Err(wrong("does not exist"));
+        if index < BufIndex::FIRST || index >= area.count() {
+            return Err(wrong(position, index, "does not exist"));
         }
-        let lease = buffers.area().lease(index);
-        let lease = lease.ok_or_else(|| wrong("is held by this program"))?;
+        let Some(lease) = area.lease(index) else {
+            return Err(wrong(position, index, "is held by this program"));
+        };
         if last != Last::Moved(index) {
             // Another one than we put in: the kernel took it from its free ones.
-            buffers.renew(index);
+            area.renew(index);
         }
         Ok(Some(lease))
     }
 
     #[inline]
     fn fill(&mut self, conn: ConnFd, words: [u64; 2], last: Last) {
-        let (position, _) = self.ring.peek();
+        let position = self.ring.position();
         self.ring.fill(position, words);
-        self.last[position as usize] = last;
-        self.conns[position as usize] = conn;
+        self.filled[position as usize] = Filled { last, conn };
         self.ring.advance();
     }
+}
+
+#[cold]
+fn wrong(position: u32, index: u32, what: &str) -> Error {
+    Error::Ring { reason: format!("TX slot {position}: buffer {index} {what}") }
 }
 
 /// A packet that did not enter a slot.
@@ -136,7 +143,7 @@ impl TxView<'_> {
     /// nothing can hold every slot: close its connection.
     pub fn oldest(&self) -> Option<ConnFd> {
         let waits = self.rings.iter().find(|tx| tx.ring.left() < tx.ring.slots() - 1)?;
-        Some(waits.conns[waits.ring.after_tail() as usize])
+        Some(waits.filled[waits.ring.after_tail() as usize].conn)
     }
 
     /// Sends the packet on the registered connection `conn`, after all that was sent on it
@@ -147,6 +154,7 @@ impl TxView<'_> {
     /// # Errors
     /// The packet comes back with `TxFull`, `NoSpare`, `OtherPool`, or `Ring` if the slot does
     /// not name a buffer that can be taken out of it.
+    #[inline]
     pub fn send(&mut self, conn: ConnFd, packet: Packet) -> std::result::Result<(), Unsent> {
         let range = packet.range();
         if range.is_empty() {
@@ -156,7 +164,7 @@ impl TxView<'_> {
             let copied = self.send_copy(conn, packet.bytes());
             return copied.map_err(|error| Unsent { error, packet });
         }
-        match self.take_slot(packet.home()) {
+        match self.take_slot(packet.area()) {
             Err(error) => Err(Unsent { error, packet }),
             Ok(ring) => {
                 let lease = packet.into_buf().into_lease();
@@ -185,7 +193,7 @@ impl TxView<'_> {
             return self.send_copy(conn, part.bytes());
         }
         let buffers = self.buffers;
-        let ring = self.take_slot(part.home())?;
+        let ring = self.take_slot(part.home().area())?;
         buffers.wear(index);
         ring.fill(conn, encode(index, conn, &range, abi::NS_PST_KEEP), Last::Kept(index));
         Ok(())
@@ -193,13 +201,15 @@ impl TxView<'_> {
 
     /// A ring with a free slot whose own buffer has become a spare.
     #[inline]
-    fn take_slot(&mut self, home: &Buffers) -> Result<&mut TxRing> {
-        if !self.buffers.same(home) {
+    fn take_slot(&mut self, area: &Arc<Area>) -> Result<&mut TxRing> {
+        if !self.buffers.are_home_of(area) {
             return Err(Error::OtherPool);
         }
-        let ring = self.rings.iter_mut().find(|tx| tx.ring.left() != 0).ok_or(Error::TxFull)?;
-        if let Some(lease) = ring.reclaim(self.buffers)? {
-            drop(self.buffers.adopt(lease));
+        let Some(ring) = self.rings.iter_mut().find(|tx| tx.ring.left() != 0) else {
+            return Err(Error::TxFull);
+        };
+        if let Some(lease) = ring.reclaim(area)? {
+            drop(Buf::new(lease));
         }
         Ok(ring)
     }
@@ -234,7 +244,7 @@ fn encode(index: u32, conn: ConnFd, range: &Range<usize>, flags: u16) -> [u64; 2
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::slot::Content;
+    use crate::slot::{Content, wide};
 
     #[test]
     fn what_is_encoded_can_be_decoded() {
@@ -242,7 +252,7 @@ mod tests {
             let words = encode(7, ConnFd(i32::MAX), &range, abi::NS_PST_KEEP);
             let content = Content::decode(words, 8, 2048).unwrap();
             assert_eq!((content.index, content.fd), (7, ConnFd(i32::MAX)));
-            assert_eq!(content.payload, range);
+            assert_eq!(wide(&content.payload), range);
             assert_eq!(words[0] >> 48, u64::from(abi::NS_PST_KEEP));
         }
     }

@@ -135,7 +135,7 @@ impl Log {
         if wanted > free {
             return Err(Error::LogFull { wanted, free });
         }
-        let ours = |packet: &Packet| packet.home().same(self.pool.buffers());
+        let ours = |packet: &Packet| self.pool.buffers().are_home_of(packet.area());
         if batch.packets.iter().all(|(packet, _)| ours(packet)) {
             return Ok(());
         }

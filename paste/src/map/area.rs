@@ -2,17 +2,15 @@
 //!
 //! This is what makes "a buffer is in exactly one place" a checked fact: whoever wants to read
 //! a buffer needs its [`Lease`], and the second one for the same buffer does not exist. A ring
-//! that names a held buffer is found out, whoever wrote the index.
+//! that names a held buffer is found out, whoever wrote the index. Leases that end as spares wait
+//! here for the next who wants any buffer, and are held meanwhile.
 
 use std::{
     ops::Range,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
 };
 
-use super::Mapping;
+use super::{Mapping, bits::Bits, spares::Spares};
 
 /// Equal buffers, side by side.
 #[derive(Debug)]
@@ -21,14 +19,15 @@ pub(crate) struct Area {
     start: usize,
     size: usize,
     count: u32,
-    leased: Box<[AtomicU64]>,
+    leased: Bits,
+    spares: Spares,
 }
 
 impl Area {
     /// Called by `Words::divide`, which keeps the range free of words.
     pub(super) fn new(mapping: Arc<Mapping>, start: usize, size: usize, count: u32) -> Arc<Self> {
-        let leased = (0..count.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
-        Arc::new(Self { mapping, start, size, count, leased })
+        let (leased, spares) = (Bits::new(count), Spares::new(count));
+        Arc::new(Self { mapping, start, size, count, leased, spares })
     }
 
     /// Bytes of one buffer.
@@ -54,20 +53,59 @@ impl Area {
         self.mapping.address(self.start).addr() as u64
     }
 
-    /// Bit `i` set: somebody in this process holds buffer `i`.
+    /// Bit `i` set: somebody in this process holds buffer `i`, or it is a spare.
     pub(crate) fn leased(&self) -> Vec<u64> {
-        self.leased.iter().map(|word| word.load(Ordering::Acquire)).collect()
+        self.leased.words()
     }
 
     /// The buffer `index`, unless somebody holds it or it does not exist.
     #[inline]
     pub(crate) fn lease(self: &Arc<Self>, index: u32) -> Option<Lease> {
-        if index >= self.count {
+        if index >= self.count || !self.leased.set(index) {
             return None;
         }
-        let (word, bit) = self.bit(index);
-        let before = word.fetch_or(bit, Ordering::AcqRel);
-        (before & bit == 0).then(|| Lease { area: Arc::clone(self), index, kept: false })
+        Some(self.taken(index))
+    }
+
+    /// Any spare, rather a worn one.
+    #[inline]
+    pub(crate) fn spare(self: &Arc<Self>) -> Option<Lease> {
+        self.spares.take().map(|index| self.taken(index))
+    }
+
+    /// A spare that is not worn.
+    pub(crate) fn clean_spare(self: &Arc<Self>) -> Option<Lease> {
+        self.spares.take_clean().map(|index| self.taken(index))
+    }
+
+    /// Number of spares.
+    pub(crate) fn spares(&self) -> usize {
+        self.spares.len()
+    }
+
+    /// Anybody may lease the spares again.
+    pub(crate) fn forget_spares(&self) {
+        self.spares.drain().into_iter().for_each(|index| self.leased.clear(index));
+    }
+
+    /// Somebody outside may read buffer `index`, until it is renewed.
+    pub(crate) fn wear(&self, index: u32) {
+        self.spares.worn().set(index);
+    }
+
+    /// Nobody does any more.
+    #[inline]
+    pub(crate) fn renew(&self, index: u32) {
+        if self.spares.worn().has(index) {
+            self.spares.worn().clear(index);
+        }
+    }
+
+    /// The lease of a buffer whose bit the caller has set, or whose place among the spares he has
+    /// taken: there is no other.
+    #[inline]
+    fn taken(self: &Arc<Self>, index: u32) -> Lease {
+        Lease { area: Arc::clone(self), index, end: End::Free }
     }
 
     /// A copy of bytes of a buffer that somebody else may hold, e.g. what a log keeps while it is
@@ -80,21 +118,27 @@ impl Area {
         let bytes = start + range.start..start + range.end;
         Some(bytes.map(|at| self.mapping.byte(at).load(Ordering::Acquire)).collect())
     }
-
-    #[inline]
-    fn bit(&self, index: u32) -> (&AtomicU64, u64) {
-        let word = (index / 64) as usize;
-        (&self.leased[word], 1 << (index % 64))
-    }
 }
 
-/// The right to read and fill one buffer. Dropped: anybody may lease it again.
+/// What becomes of a buffer when its lease is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)] // a lease has no padding then, and moves in one piece
+enum End {
+    /// Anybody may lease it.
+    Free,
+    /// It is a spare.
+    Spare,
+    /// It stays taken as long as the area lives.
+    Taken,
+}
+
+/// The right to read and fill one buffer. Dropped: anybody may lease it again, unless it was to
+/// end otherwise.
 #[derive(Debug)]
 pub(crate) struct Lease {
     area: Arc<Area>,
     index: u32,
-    /// Nobody shall lease the buffer again.
-    kept: bool,
+    end: End,
 }
 
 impl Lease {
@@ -112,7 +156,25 @@ impl Lease {
 
     /// Ends the lease, but not for others: the buffer stays taken as long as the area lives.
     pub(crate) fn keep(mut self) {
-        self.kept = true;
+        self.end = End::Taken;
+    }
+
+    /// Dropped, it will be a spare.
+    #[inline]
+    pub(crate) fn ends_as_spare(self) -> Self {
+        self.ends(End::Spare)
+    }
+
+    /// Dropped, anybody may lease it again.
+    #[inline]
+    pub(crate) fn ends_free(self) -> Self {
+        self.ends(End::Free)
+    }
+
+    #[inline]
+    fn ends(mut self, end: End) -> Self {
+        self.end = end;
+        self
     }
 
     /// All bytes of the buffer.
@@ -165,10 +227,12 @@ impl Lease {
 }
 
 impl Drop for Lease {
+    #[inline]
     fn drop(&mut self) {
-        if !self.kept {
-            let (word, bit) = self.area.bit(self.index);
-            word.fetch_and(!bit, Ordering::AcqRel);
+        match self.end {
+            End::Free => self.area.leased.clear(self.index),
+            End::Spare => self.area.spares.put(self.index),
+            End::Taken => {}
         }
     }
 }

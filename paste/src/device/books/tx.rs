@@ -6,7 +6,7 @@ use super::{Books, Place, broken};
 use crate::{
     abi::{self, NetmapRing, NetmapSlot},
     error::Result,
-    slot::Content,
+    slot::{Content, wide},
 };
 
 /// What a socket does with a slot.
@@ -89,7 +89,7 @@ impl Books {
     fn take(&mut self, slot: u32, content: &Content, refused: bool) -> Outgoing {
         let (at, index) = (self.tx.slot_at(slot), content.index);
         let kept = self.load64(at) >> 48 & u64::from(abi::NS_PST_KEEP) != 0;
-        let bytes = self.area.copy(index, content.payload.clone()).expect("decode checked it");
+        let bytes = self.area.copy(index, wide(&content.payload)).expect("decode checked it");
         let mut now = index;
         if !kept && !refused {
             self.places[index as usize] = Place::Nic;
@@ -99,7 +99,7 @@ impl Books {
         }
         self.store64(at, u64::from(now));
         self.done[slot as usize] = true;
-        let (fd, start) = (content.fd.raw(), content.payload.start);
+        let (fd, start) = (content.fd.raw(), content.payload.start.into());
         Outgoing { fd, index, start, bytes, kept, refused }
     }
 }
