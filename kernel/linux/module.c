@@ -48,6 +48,10 @@ static void __exit paste_exit(void)
 	paste_bufpool_exit();
 }
 
+/* Nothing else of the module is known outside; see Kbuild. */
+int __visible init_module(void);
+void __visible cleanup_module(void);
+
 module_init(paste_init);
 module_exit(paste_exit);
 MODULE_DESCRIPTION("PASTE: packets in application-owned buffers");
