@@ -3,7 +3,7 @@
 #include "flow.h"
 #include "kring.h"
 
-#define DRAIN_BATCH 64u /* slots written under one hold of the queue's lock */
+#define DRAIN_BATCH 64u /* slots written under one hold of the locks */
 
 void paste_flow_queue_init(struct paste_flow_queue *queue, struct paste_pool *pool,
 			   uint32_t limit)
@@ -183,31 +183,34 @@ static void drain_lost(struct paste_flow_queue *queue, struct paste_kring *kring
 	uint32_t done = 0;
 
 	paste_os_lock(&queue->lock);
+	paste_pool_lock(queue->pool);
 	while (done < queue->lost_count && paste_kring_rx_space(kring) != 0 &&
 	       deliver_event(queue, kring, queue->lost[done].fd, PST_EVENT_SEND_FAILED,
 			     queue->lost[done].error))
 		done++;
+	paste_pool_unlock(queue->pool);
 	queue->lost_count -= done;
 	memmove(queue->lost, queue->lost + done, queue->lost_count * sizeof(queue->lost[0]));
 	paste_os_unlock(&queue->lock);
 }
 
-/* Up to a batch from the flow at the head of the queue. False: nothing more can be done. */
-static bool drain_head(struct paste_flow_queue *queue, struct paste_kring *kring)
+/*
+ * What the flow at the head of the queue has, *left slots at most. Under the queue's lock and the
+ * pool's. False: nothing more can be done.
+ */
+static bool drain_head(struct paste_flow_queue *queue, struct paste_kring *kring, uint32_t *left)
 {
 	struct paste_flow *flow = queue->head;
-	uint32_t left = paste_kring_rx_space(kring);
+	uint32_t space = paste_kring_rx_space(kring);
 	bool stuck = false;
 
-	if (!flow || left == 0)
+	if (!flow || space == 0)
 		return false;
-	if (left > DRAIN_BATCH)
-		left = DRAIN_BATCH;
-	paste_pool_lock(queue->pool);
-	for (; left > 0 && flow->first != 0; left--)
+	if (*left > space)
+		*left = space;
+	for (; *left > 0 && flow->first != 0; --*left)
 		deliver_first(queue, flow, kring);
-	paste_pool_unlock(queue->pool);
-	for (; left > 0 && has_event(flow) && !stuck; left--)
+	for (; *left > 0 && has_event(flow) && !stuck; --*left)
 		stuck = !deliver_flow_event(queue, flow, kring);
 	if (flow->first == 0 && !has_event(flow)) {
 		deactivate(queue, flow);
@@ -221,13 +224,17 @@ static bool drain_head(struct paste_flow_queue *queue, struct paste_kring *kring
 
 uint32_t paste_flow_drain(struct paste_flow_queue *queue, struct paste_kring *kring)
 {
-	uint32_t before = paste_kring_rx_space(kring);
+	uint32_t left, before = paste_kring_rx_space(kring);
 	bool more = true;
 
 	drain_lost(queue, kring);
 	while (more) {
+		left = DRAIN_BATCH;
 		paste_os_lock(&queue->lock);
-		more = drain_head(queue, kring);
+		paste_pool_lock(queue->pool);
+		while (more && left > 0)
+			more = drain_head(queue, kring, &left);
+		paste_pool_unlock(queue->pool);
 		paste_os_unlock(&queue->lock);
 	}
 	return before - paste_kring_rx_space(kring);

@@ -161,9 +161,9 @@ bool paste_kring_rx_publish_own(struct paste_kring *kring, uint16_t len, uint16_
 	uint32_t index = kring->slot_buf[kring->hwtail];
 
 	if (index != 0)
-		paste_pool_move(kring->pool, index, PASTE_SLOT, PASTE_APP);
+		paste_pool_move_locked(kring->pool, index, PASTE_SLOT, PASTE_APP);
 	else
-		index = paste_pool_take(kring->pool, PASTE_APP);
+		index = paste_pool_take_locked(kring->pool, PASTE_APP);
 	if (index == 0)
 		return false;
 	write_slot(kring, index, len, flags, ptr);

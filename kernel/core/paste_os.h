@@ -120,6 +120,11 @@ void *paste_os_socket_hold(struct paste_flow *flow);
  * paste_port_send() are called by themselves. May sleep.
  */
 void paste_os_socket_send(struct paste_port *port, void *socket);
+/*
+ * The same where it can be done without sleeping, between paste_os_locks_begin() and _end().
+ * False: it is still to be done.
+ */
+bool paste_os_socket_send_now(struct paste_port *port, void *socket);
 /* Move what registered sockets still hold because the port was full. May sleep. */
 void paste_os_socket_drain_pending(struct paste_port *port);
 /* The port ends: no socket delivers into it afterwards. May sleep. */

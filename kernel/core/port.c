@@ -61,10 +61,19 @@ static int inject_frame(void *context, uint32_t index, uint32_t offset, uint16_t
 
 void paste_port_send(struct paste_port *port)
 {
+	uint32_t steps = 0;
 	void *socket;
 
-	while ((socket = paste_transmit_pop(&port->transmit, paste_os_socket_hold)))
-		paste_os_socket_send(port, socket);
+	paste_os_locks_begin();
+	while ((socket = paste_transmit_pop(&port->transmit, paste_os_socket_hold))) {
+		if (!paste_os_socket_send_now(port, socket)) {
+			paste_os_locks_end();
+			paste_os_socket_send(port, socket);
+			paste_os_locks_begin();
+		}
+		paste_os_locks_step(&steps);
+	}
+	paste_os_locks_end();
 }
 
 /* A sent entry makes room for a slot that had to wait: again, as long as it helps. */

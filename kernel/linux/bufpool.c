@@ -34,7 +34,7 @@ int paste_os_pool_init(struct paste_pool *pool)
 			   GFP_KERNEL | __GFP_NOWARN);
 	if (!bufpool)
 		return ENOMEM;
-	spin_lock_init(&bufpool->sent_lock);
+	paste_os_lock_init(&bufpool->sent_lock);
 	bufpool->sent = bufpool->ubufs + pool->total;
 	for (index = 0; index < 2 * pool->total; index++) {
 		bufpool->ubufs[index].index = index % pool->total;

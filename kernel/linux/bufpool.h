@@ -21,7 +21,7 @@ struct paste_bufpool {
 	struct paste_pool *pool;
 	struct work_struct destroy;
 	bool pins_module; /* a port's pool: the stack may hold its buffers after the port ended */
-	spinlock_t sent_lock;     /* the first reference of a ubuf in sent */
+	struct paste_os_lock sent_lock; /* the first reference of a ubuf in sent */
 	struct paste_ubuf *sent;  /* for what buffers send; ubufs: for what they received */
 	struct paste_ubuf ubufs[];
 };

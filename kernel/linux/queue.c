@@ -152,8 +152,8 @@ static enum paste_queued queue_all(struct paste_socket *socket)
 		push(sk);
 	if (more)
 		return PASTE_QUEUED_REST;
-	return queued && tcp_send_head(sk) && !tcp_sk(sk)->packets_out ? PASTE_QUEUED_STUCK :
-									 PASTE_QUEUED_ALL;
+	return tcp_send_head(sk) && !tcp_sk(sk)->packets_out ? PASTE_QUEUED_STUCK :
+							       PASTE_QUEUED_ALL;
 }
 
 enum paste_queued paste_queue(struct sock *sk, struct paste_port *port)
@@ -161,7 +161,6 @@ enum paste_queued paste_queue(struct sock *sk, struct paste_port *port)
 	enum paste_queued result = PASTE_QUEUED_REST;
 	struct paste_socket *socket;
 
-	local_bh_disable();
 	bh_lock_sock(sk);
 	if (!sock_owned_by_user(sk)) {
 		socket = paste_socket_of(sk);
@@ -170,8 +169,5 @@ enum paste_queued paste_queue(struct sock *sk, struct paste_port *port)
 			result = queue_all(socket);
 	}
 	bh_unlock_sock(sk);
-	local_bh_enable();
-	if (result == PASTE_QUEUED_REST)
-		paste_count(PASTE_SEND_LONG_WAY, 1);
 	return result;
 }

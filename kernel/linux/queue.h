@@ -14,7 +14,10 @@ enum paste_queued {
 	PASTE_QUEUED_REST,  /* there are entries that paste_send() has to send */
 };
 
-/* What sk's flow has to send for port. The caller has a reference to sk, not its lock. */
+/*
+ * What sk's flow has to send for port. The caller has a reference to sk, not its lock. Bottom
+ * halves are off.
+ */
 enum paste_queued paste_queue(struct sock *sk, struct paste_port *port);
 
 #endif

@@ -33,7 +33,7 @@ struct ubuf_info *paste_send_ubuf(struct paste_pool *pool, u32 index, bool *took
 	struct paste_ubuf *ubuf = &bufpool->sent[index];
 
 	/* Two sockets may send the same buffer. */
-	spin_lock_bh(&bufpool->sent_lock);
+	paste_os_lock(&bufpool->sent_lock);
 	if (!refcount_inc_not_zero(&ubuf->info.refcnt)) {
 		if (took)
 			*took = true;
@@ -43,7 +43,7 @@ struct ubuf_info *paste_send_ubuf(struct paste_pool *pool, u32 index, bool *took
 		ubuf->info.flags = SKBFL_ZEROCOPY_FRAG | SKBFL_DONT_ORPHAN;
 		refcount_set(&ubuf->info.refcnt, 1);
 	}
-	spin_unlock_bh(&bufpool->sent_lock);
+	paste_os_unlock(&bufpool->sent_lock);
 	return &ubuf->info;
 }
 

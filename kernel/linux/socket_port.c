@@ -8,6 +8,7 @@
 #include <linux/tcp.h>
 #include <net/sock.h>
 
+#include "counters.h"
 #include "portlinux.h"
 #include "queue.h"
 #include "send.h"
@@ -32,11 +33,26 @@ static void send_rest(struct paste_port *port, struct sock *sk)
 	release_sock(sk);
 }
 
-void paste_os_socket_send(struct paste_port *port, void *held)
+bool paste_os_socket_send_now(struct paste_port *port, void *held)
 {
 	struct sock *sk = held;
 
-	switch (paste_queue(sk, port)) {
+	if (paste_queue(sk, port) != PASTE_QUEUED_ALL)
+		return false;
+	sock_put(sk);
+	return true;
+}
+
+/* What could not be done at once; meanwhile it may have become possible, or be done. */
+void paste_os_socket_send(struct paste_port *port, void *held)
+{
+	struct sock *sk = held;
+	enum paste_queued result;
+
+	local_bh_disable();
+	result = paste_queue(sk, port);
+	local_bh_enable();
+	switch (result) {
 	case PASTE_QUEUED_ALL:
 		break;
 	case PASTE_QUEUED_STUCK:
@@ -44,6 +60,7 @@ void paste_os_socket_send(struct paste_port *port, void *held)
 		tcp_sock_set_nodelay(sk);
 		break;
 	case PASTE_QUEUED_REST:
+		paste_count(PASTE_SEND_LONG_WAY, 1);
 		send_rest(port, sk);
 		break;
 	}

@@ -48,6 +48,17 @@ void paste_os_socket_send(struct paste_port *port, void *held)
 	}
 }
 
+/* A fake need not sleep, but may want to. */
+bool paste_os_socket_send_now(struct paste_port *port, void *held)
+{
+	const struct fake_socket_state *socket = held;
+
+	if (!socket || socket->room == 0 || socket->send_error)
+		return false;
+	paste_os_socket_send(port, held);
+	return true;
+}
+
 void fake_socket_room(uint32_t fd, uint32_t bytes)
 {
 	struct fake_socket_state *socket = fake_socket_find(fd);
