@@ -71,8 +71,8 @@ static int enqueue_buffer(struct paste_os_nic *nic, u32 index, u32 offset, u16 l
 	struct page *page = paste_buffer_page(nic->pool, index, &in_page);
 	const struct paste_piece pieces[] = {
 		/* A frame without wishes has a header of zeros. */
-		{ ZERO_PAGE(0), 0, sizeof(struct virtio_net_hdr_mrg_rxbuf) },
-		{ page, in_page + offset, length },
+		{ page_to_phys(ZERO_PAGE(0)), sizeof(struct virtio_net_hdr_mrg_rxbuf) },
+		{ page_to_phys(page) + in_page + offset, length },
 	};
 	int error;
 

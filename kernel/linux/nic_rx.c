@@ -61,9 +61,9 @@ static int post(struct paste_os_nic *nic, u32 entry, u32 buffer)
 	unsigned int in_page;
 	struct page *page = paste_buffer_page(nic->pool, buffer, &in_page);
 	const struct paste_piece pieces[] = {
-		{ virt_to_page(&rx->headers[entry]), offset_in_page(&rx->headers[entry]),
-		  HEADER_SIZE },
-		{ page, in_page + nic->pool->frame_offset, paste_nic_room(nic->pool) },
+		{ virt_to_phys(&rx->headers[entry]), HEADER_SIZE },
+		{ page_to_phys(page) + in_page + nic->pool->frame_offset,
+		  paste_nic_room(nic->pool) },
 	};
 	int error;
 

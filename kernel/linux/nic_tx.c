@@ -92,7 +92,7 @@ void paste_nic_tx_exit(struct paste_os_nic *nic)
 
 static struct paste_piece piece_of(const void *data, unsigned int length)
 {
-	return (struct paste_piece){ virt_to_page(data), offset_in_page(data), length };
+	return (struct paste_piece){ virt_to_phys((void *)data), length };
 }
 
 /* Room for the virtio header, and nobody else sends with what is there. */
@@ -122,8 +122,10 @@ static int enqueue_skb(struct paste_os_nic *nic, struct sk_buff *skb)
 	for (i = 0; i < skb_shinfo(skb)->nr_frags; i++) {
 		const skb_frag_t *frag = &skb_shinfo(skb)->frags[i];
 
-		pieces[count++] = (struct paste_piece){ skb_frag_page(frag), skb_frag_off(frag),
-							skb_frag_size(frag) };
+		pieces[count++] = (struct paste_piece){
+			page_to_phys(skb_frag_page(frag)) + skb_frag_off(frag),
+			skb_frag_size(frag),
+		};
 	}
 	return paste_vring_add(&nic->tx, pieces, count, 0, skb);
 }

@@ -74,7 +74,8 @@ static int add_by_virtio(struct paste_vring *vring, const struct paste_piece *pi
 		return -ENOSPC;
 	sg_init_table(list, out + in);
 	for (i = 0; i < out + in; i++)
-		sg_set_page(&list[i], pieces[i].page, pieces[i].length, pieces[i].offset);
+		sg_set_page(&list[i], pfn_to_page(PHYS_PFN(pieces[i].start)), pieces[i].length,
+			    offset_in_page(pieces[i].start));
 	if (out && in)
 		sg_mark_end(&list[out - 1]);
 	return virtqueue_add_sgs(vring->vq, halves + !out, !!out, !!in, token, GFP_ATOMIC);
@@ -87,10 +88,11 @@ int paste_vring_add(struct paste_vring *vring, const struct paste_piece *pieces,
 {
 	const struct vring *ring = vring->ring;
 	struct paste_chain *head;
+	struct vring_desc *descriptor = NULL;
 	unsigned int i, count = out + in;
 	u16 at = vring->free;
 
-	if (WARN_ON_ONCE(count > PASTE_CHAIN_MAX))
+	if (WARN_ON_ONCE(!count || count > PASTE_CHAIN_MAX))
 		return -EINVAL;
 	if (!ring)
 		return add_by_virtio(vring, pieces, out, in, token);
@@ -98,19 +100,17 @@ int paste_vring_add(struct paste_vring *vring, const struct paste_piece *pieces,
 		return -ENOSPC;
 	head = &vring->chains[at];
 	for (i = 0; i < count; i++) {
-		struct vring_desc *descriptor = &ring->desc[at];
-		u16 flags = i < out ? 0 : VRING_DESC_F_WRITE;
+		u16 flags = VRING_DESC_F_NEXT | (i < out ? 0 : VRING_DESC_F_WRITE);
 
-		if (i + 1 < count)
-			flags |= VRING_DESC_F_NEXT;
-		descriptor->addr = (__force __virtio64)cpu_to_le64(
-			page_to_phys(pieces[i].page) + pieces[i].offset);
+		descriptor = &ring->desc[at];
+		descriptor->addr = (__force __virtio64)cpu_to_le64(pieces[i].start);
 		descriptor->len = (__force __virtio32)cpu_to_le32(pieces[i].length);
 		descriptor->flags = (__force __virtio16)cpu_to_le16(flags);
-		descriptor->next = (__force __virtio16)cpu_to_le16(vring->chains[at].next);
 		head->last = at;
 		at = vring->chains[at].next;
+		descriptor->next = (__force __virtio16)cpu_to_le16(at);
 	}
+	descriptor->flags &= (__force __virtio16)cpu_to_le16(~VRING_DESC_F_NEXT);
 	head->token = token;
 	head->length = count;
 	ring->avail->ring[vring->avail & (vring->num - 1)] =

@@ -11,10 +11,10 @@
 #include <linux/virtio.h>
 #include <linux/virtio_ring.h>
 
-/* Part of a chain: length bytes from offset in page. */
+/* Part of a chain: length bytes of one page, or of memory of the kernel's own. */
 struct paste_piece {
-	struct page *page;
-	unsigned int offset, length;
+	phys_addr_t start;
+	unsigned int length;
 };
 
 #define PASTE_CHAIN_MAX 20 /* pieces */
