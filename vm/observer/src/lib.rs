@@ -8,7 +8,8 @@
 //! `registers` on whose behalf. `qemu_api` declares what is used of QEMU's plugin interface, found
 //! by name at load time; `plugin` is what QEMU calls. All `unsafe` is in these two and `memory`.
 //!
-//! Needs plugin interface 4 or newer (QEMU 9.1), whose callbacks can read registers.
+//! Needs plugin interface 4 (QEMU 9.1), whose callbacks can read registers, or a newer one up to 7
+//! (QEMU 11), whose callbacks have other shapes (`qemu_api::shape`).
 
 #![deny(unsafe_code)]
 

@@ -12,7 +12,7 @@ use crate::instruction::Does;
 use crate::journal::Journal;
 use crate::lines::{Line, Out};
 use crate::options::{Mode, Options};
-use crate::qemu_api::{self as qemu, Field, PluginId};
+use crate::qemu_api::{self as qemu, Field};
 use crate::registers::Registers;
 use crate::trace::Trace;
 use crate::walk::PAGE;
@@ -28,7 +28,6 @@ pub(crate) struct Site {
 /// The observer of this QEMU.
 #[derive(Debug)]
 pub(crate) struct Observer {
-    pub(crate) id: PluginId,
     /// Whether a CPU's conditional callbacks can be trusted: QEMU 10.0 confuses CPUs after one
     /// where a single thread executes several.
     pub(crate) is_single: bool,
@@ -77,7 +76,7 @@ impl Model {
 
 impl Observer {
     /// Makes its files.
-    pub(crate) fn begin(id: PluginId, cpus: usize, options: &Options) -> Result<Self, String> {
+    pub(crate) fn begin(cpus: usize, options: &Options) -> Result<Self, String> {
         let out = Out::create(&options.out);
         let out = out.map_err(|error| format!("create {}: {error}", options.out.display()))?;
         let watch = Watch::begin(options)?;
@@ -87,7 +86,6 @@ impl Observer {
                 .to_owned());
         }
         Ok(Self {
-            id,
             is_single: cpus == 1,
             instructions: qemu::field(),
             waits: qemu::field(),

@@ -10,11 +10,7 @@ use crate::instruction::Does;
 use crate::lines::Line;
 use crate::observer::{Observer, Site, Stored};
 use crate::options::Options;
-use crate::qemu_api::{self as qemu, Access, Block, PluginId, Translation};
-
-/// The interface version that this library was written for; QEMU reads it before anything else.
-#[unsafe(no_mangle)]
-pub(crate) static qemu_plugin_version: c_int = 4;
+use crate::qemu_api::{self as qemu, Access, Callbacks, PluginId, Translation};
 
 /// What QEMU tells about itself.
 #[repr(C)]
@@ -89,23 +85,20 @@ fn install<'a>(
     let words = words.ok_or("an option is no UTF-8")?;
     let options = Options::parse(words).map_err(|wrong| wrong.to_string())?;
     let cpus = usize::try_from(info.max_vcpus).unwrap_or_default();
-    let observer = Observer::begin(id, cpus, &options)?;
+    let observer = Observer::begin(cpus, &options)?;
     OBSERVER.set(observer).map_err(|_| "it is loaded twice")?;
-    qemu::on_vcpu(id, vcpu_begins);
-    qemu::on_block(id, block_is_translated);
+    qemu::begin(id, Callbacks { vcpu: vcpu_begins, block: block_is_translated })?;
     Ok(())
 }
 
-extern "C" fn vcpu_begins(_: PluginId, _: c_uint) {
+fn vcpu_begins() {
     if let Some(observer) = OBSERVER.get() {
         observer.find_registers();
     }
 }
 
-extern "C" fn block_is_translated(_: PluginId, block: *mut Block) {
+fn block_is_translated(block: &Translation) {
     let Some(observer) = OBSERVER.get() else { return };
-    // SAFETY: QEMU passed the block to this call.
-    let block = unsafe { Translation::new(block) };
     block.add(observer.instructions, block.len() as u64);
     let mut is_watched = match &observer.watch {
         Some(watch) => !watch.is_trace || IS_TRACED.load(Ordering::Relaxed),
@@ -120,7 +113,7 @@ extern "C" fn block_is_translated(_: PluginId, block: *mut Block) {
             // What follows in the block that arms runs before all is translated anew.
             is_watched |= op == Op::Arm && observer.watch.is_some();
         } else if is_watched {
-            watch(observer, &block, n, &bytes[..len]);
+            watch(observer, block, n, &bytes[..len]);
         }
     }
 }
@@ -185,13 +178,8 @@ extern "C" fn mark(vcpu: c_uint, data: *mut c_void) {
 fn begin_to_trace(observer: &Observer, op: Op) {
     let is_trace = observer.watch.as_ref().is_some_and(|watch| watch.is_trace);
     if is_trace && op == Op::Arm && !IS_TRACED.swap(true, Ordering::Relaxed) {
-        qemu::reset(observer.id, was_reset);
+        qemu::reset();
     }
-}
-
-extern "C" fn was_reset(id: PluginId) {
-    qemu::on_vcpu(id, vcpu_begins);
-    qemu::on_block(id, block_is_translated);
 }
 
 extern "C" fn order(vcpu: c_uint, data: *mut c_void) {

@@ -1,10 +1,15 @@
 //! QEMU's plugin interface: the few functions of it that the observer uses, found by name.
 //!
-//! Shapes from the interface's documentation (docs/devel/tcg-plugins, interface version 4). Every
-//! function may be called from any of QEMU's threads unless its comment says otherwise.
+//! Shapes from the interface's documentation (docs/devel/tcg-plugins); what differs between its
+//! versions is in `shape`. Every function may be called from any of QEMU's threads unless its
+//! comment says otherwise.
 
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::sync::OnceLock;
+
+use shape::Shape;
+
+pub(crate) use shape::Callbacks;
 
 /// The plugin's number; every registration takes it.
 pub(crate) type PluginId = u64;
@@ -31,7 +36,7 @@ pub(crate) struct Field {
     offset: usize,
 }
 
-/// A description of a register: its handle, its name, its group.
+/// A description of a register: its handle, its name, its group. Newer QEMUs say more behind.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 struct Register {
@@ -74,11 +79,8 @@ struct Value {
     bytes: [u64; 2],
 }
 
-pub(crate) type OnVcpu = extern "C" fn(PluginId, c_uint);
-pub(crate) type OnBlock = extern "C" fn(PluginId, *mut Block);
 pub(crate) type OnExec = extern "C" fn(c_uint, *mut c_void);
 pub(crate) type OnAccess = extern "C" fn(c_uint, Access, u64, *mut c_void);
-pub(crate) type OnReset = extern "C" fn(PluginId);
 
 /// The callback may read registers.
 const READS_REGISTERS: c_int = 1;
@@ -90,11 +92,12 @@ const WRITES: c_int = 2;
 const NOT_EQUAL: c_int = 3;
 
 macro_rules! functions {
-    ($($field:ident: $name:literal $shape:ty;)*) => {
+    ($set:ident; $($field:ident: $name:literal $shape:ty;)*) => {
+        /// Functions of QEMU.
         #[derive(Debug)]
-        struct Functions { $($field: $shape,)* }
+        pub(super) struct $set { $($field: $shape,)* }
 
-        impl Functions {
+        impl $set {
             fn find() -> Result<Self, &'static CStr> {
                 Ok(Self { $($field: {
                     let at = symbol($name).ok_or($name)?;
@@ -106,9 +109,10 @@ macro_rules! functions {
     };
 }
 
+mod shape;
+
 functions! {
-    on_vcpu: c"qemu_plugin_register_vcpu_init_cb" unsafe extern "C" fn(PluginId, OnVcpu);
-    on_block: c"qemu_plugin_register_vcpu_tb_trans_cb" unsafe extern "C" fn(PluginId, OnBlock);
+    Common;
     block_len: c"qemu_plugin_tb_n_insns" unsafe extern "C" fn(*const Block) -> usize;
     block_get: c"qemu_plugin_tb_get_insn"
         unsafe extern "C" fn(*const Block, usize) -> *mut Instruction;
@@ -125,17 +129,22 @@ functions! {
     physical: c"qemu_plugin_hwaddr_phys_addr" unsafe extern "C" fn(*const c_void) -> u64;
     value: c"qemu_plugin_mem_get_value" unsafe extern "C" fn(Access) -> Value;
     set: c"qemu_plugin_u64_set" unsafe extern "C" fn(Field, c_uint, u64);
-    reset: c"qemu_plugin_reset" unsafe extern "C" fn(PluginId, OnReset);
     add_per_vcpu: c"qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu"
         unsafe extern "C" fn(*mut Block, c_int, Field, u64);
     scoreboard: c"qemu_plugin_scoreboard_new" unsafe extern "C" fn(usize) -> *mut c_void;
     sum: c"qemu_plugin_u64_sum" unsafe extern "C" fn(Field) -> u64;
     registers: c"qemu_plugin_get_registers" unsafe extern "C" fn() -> *mut Array<Register>;
-    read_register: c"qemu_plugin_read_register"
-        unsafe extern "C" fn(*mut c_void, *mut Array<u8>) -> c_int;
     bytes_new: c"g_byte_array_new" unsafe extern "C" fn() -> *mut Array<u8>;
     bytes_free: c"g_byte_array_unref" unsafe extern "C" fn(*mut Array<u8>);
+    element_size: c"g_array_get_element_size"
+        unsafe extern "C" fn(*mut Array<Register>) -> c_uint;
     array_free: c"g_array_unref" unsafe extern "C" fn(*mut Array<Register>);
+}
+
+#[derive(Debug)]
+struct Functions {
+    common: Common,
+    shape: Shape,
 }
 
 static FUNCTIONS: OnceLock<Functions> = OnceLock::new();
@@ -148,7 +157,7 @@ fn symbol(name: &CStr) -> Option<*mut c_void> {
 
 /// Finds all functions; the name of one that this QEMU lacks.
 pub(crate) fn find() -> Result<(), &'static CStr> {
-    let found = Functions::find()?;
+    let found = Functions { common: Common::find()?, shape: Shape::find()? };
     // A second load of the plugin finds the same.
     FUNCTIONS.get_or_init(|| found);
     Ok(())
@@ -158,57 +167,49 @@ fn functions() -> &'static Functions {
     FUNCTIONS.get().expect("find() comes before everything that QEMU calls")
 }
 
-/// Has `each` called when a virtual CPU begins, on its own thread.
-pub(crate) fn on_vcpu(id: PluginId, each: OnVcpu) {
-    // SAFETY: `id` is from QEMU; `each` lives as long as the library, which is never unloaded.
-    unsafe { (functions().on_vcpu)(id, each) }
+/// Has QEMU call back when a virtual CPU begins and when a block is translated; not twice.
+pub(crate) fn begin(id: PluginId, callbacks: Callbacks) -> Result<(), &'static str> {
+    functions().shape.begin(id, callbacks)
 }
 
-/// Has `each` called when a block is translated.
-pub(crate) fn on_block(id: PluginId, each: OnBlock) {
-    // SAFETY: as in `on_vcpu`.
-    unsafe { (functions().on_block)(id, each) }
-}
-
-/// Forgets all that was translated and registered, then calls `then`, before the CPU goes on.
-pub(crate) fn reset(id: PluginId, then: OnReset) {
-    // SAFETY: as in `on_vcpu`.
-    unsafe { (functions().reset)(id, then) }
+/// Forgets all that was translated, so that it is translated anew, before the CPU goes on.
+pub(crate) fn reset() {
+    functions().shape.reset();
 }
 
 /// A new field of 8 bytes per virtual CPU.
 pub(crate) fn field() -> Field {
     // SAFETY: QEMU allocates; the scoreboard is never freed.
-    let score = unsafe { (functions().scoreboard)(size_of::<u64>()) };
+    let score = unsafe { (functions().common.scoreboard)(size_of::<u64>()) };
     Field { score, offset: 0 }
 }
 
 /// Sum of a field over all virtual CPUs.
 pub(crate) fn sum(field: Field) -> u64 {
     // SAFETY: `field` is from `field()`.
-    unsafe { (functions().sum)(field) }
+    unsafe { (functions().common.sum)(field) }
 }
 
 /// Sets a field of one CPU. Only on this CPU's thread.
 pub(crate) fn set(field: Field, vcpu: c_uint, value: u64) {
     // SAFETY: `field` is from `field()`; QEMU gave out the CPU's number.
-    unsafe { (functions().set)(field, vcpu, value) }
+    unsafe { (functions().common.set)(field, vcpu, value) }
 }
 
 /// Guest-physical address of an access, if it went to memory that this CPU has translated. Only in
 /// the callback that brought it.
 pub(crate) fn physical(access: Access, address: u64) -> Option<u64> {
     // SAFETY: by this function's contract.
-    let place = unsafe { (functions().hardware)(access, address) };
+    let place = unsafe { (functions().common.hardware)(access, address) };
     // SAFETY: QEMU's answer is good until the next access of this thread.
-    (!place.is_null()).then(|| unsafe { (functions().physical)(place) })
+    (!place.is_null()).then(|| unsafe { (functions().common.physical)(place) })
 }
 
 /// The bytes of an access, lowest first, and how many they are. Only in the callback that brought
 /// it.
 pub(crate) fn value(access: Access) -> ([u8; 16], usize) {
     // SAFETY: by this function's contract.
-    let Value { kind, bytes } = unsafe { (functions().value)(access) };
+    let Value { kind, bytes } = unsafe { (functions().common.value)(access) };
     let [low, high] = bytes.map(u64::to_le_bytes);
     let mut all = [0; 16];
     all[..8].copy_from_slice(&low);
@@ -216,34 +217,28 @@ pub(crate) fn value(access: Access) -> ([u8; 16], usize) {
     (all, 1 << kind.clamp(0, 4))
 }
 
-/// A block during its translation.
+/// A block during its translation: the callback that brought it has not returned yet.
 #[derive(Debug)]
 pub(crate) struct Translation(*mut Block);
 
 impl Translation {
-    /// # Safety
-    /// `block` is what QEMU passed to an `OnBlock` that has not returned yet.
-    pub(crate) unsafe fn new(block: *mut Block) -> Self {
-        Self(block)
-    }
-
     /// Number of its instructions.
     pub(crate) fn len(&self) -> usize {
-        // SAFETY: by `new`'s contract the block lives.
-        unsafe { (functions().block_len)(self.0) }
+        // SAFETY: the block lives during the callback.
+        unsafe { (functions().common.block_len)(self.0) }
     }
 
     /// Adds `n` to the field of the executing CPU each time the block runs.
     pub(crate) fn add(&self, field: Field, n: u64) {
-        // SAFETY: by `new`'s contract the block lives; `field` is from `field()`.
-        unsafe { (functions().add_per_vcpu)(self.0, ADD_U64, field, n) }
+        // SAFETY: the block lives during the callback; `field` is from `field()`.
+        unsafe { (functions().common.add_per_vcpu)(self.0, ADD_U64, field, n) }
     }
 
     /// Copies the bytes of instruction `n` into `bytes`; its whole length.
     pub(crate) fn bytes(&self, n: usize, bytes: &mut [u8]) -> usize {
         let instruction = self.instruction(n);
         // SAFETY: the instruction lives as long as the block; QEMU writes at most `len` bytes.
-        unsafe { (functions().data)(instruction, bytes.as_mut_ptr().cast(), bytes.len()) }
+        unsafe { (functions().common.data)(instruction, bytes.as_mut_ptr().cast(), bytes.len()) }
     }
 
     /// Has `each` called with `data` before instruction `n` runs; it may read registers.
@@ -251,14 +246,14 @@ impl Translation {
         let data = std::ptr::without_provenance_mut(data);
         let instruction = self.instruction(n);
         // SAFETY: the instruction lives as long as the block; `data` is a number, no address.
-        unsafe { (functions().on_exec)(instruction, each, READS_REGISTERS, data) }
+        unsafe { (functions().common.on_exec)(instruction, each, READS_REGISTERS, data) }
     }
 
     /// As `on_exec`, if the field of the executing CPU is not 0.
     pub(crate) fn on_exec_if(&self, n: usize, field: Field, each: OnExec, data: usize) {
         let data = std::ptr::without_provenance_mut(data);
         let (instruction, if_not) = (self.instruction(n), 0);
-        let call = functions().on_exec_if;
+        let call = functions().common.on_exec_if;
         // SAFETY: as in `on_exec`; `field` is from `field()`.
         unsafe { call(instruction, each, READS_REGISTERS, NOT_EQUAL, field, if_not, data) }
     }
@@ -268,60 +263,66 @@ impl Translation {
         let data = std::ptr::without_provenance_mut(data);
         let instruction = self.instruction(n);
         // SAFETY: as in `on_exec`.
-        unsafe { (functions().on_access)(instruction, each, READS_REGISTERS, WRITES, data) }
+        unsafe { (functions().common.on_access)(instruction, each, READS_REGISTERS, WRITES, data) }
     }
 
     /// The virtual address of instruction `n`.
     pub(crate) fn address(&self, n: usize) -> u64 {
         let instruction = self.instruction(n);
         // SAFETY: the instruction lives as long as the block.
-        unsafe { (functions().address)(instruction) }
+        unsafe { (functions().common.address)(instruction) }
     }
 
     fn instruction(&self, n: usize) -> *mut Instruction {
         assert!(n < self.len(), "instruction {n} of a block of {}", self.len());
-        // SAFETY: by `new`'s contract the block lives, and it has this instruction.
-        unsafe { (functions().block_get)(self.0, n) }
+        // SAFETY: the block lives during the callback, and it has this instruction.
+        unsafe { (functions().common.block_get)(self.0, n) }
     }
 }
 
 /// The handle of a register by its name. Only in a callback on a virtual CPU's thread.
 pub(crate) fn register(name: &CStr) -> Option<RegisterHandle> {
     // SAFETY: the caller is on a virtual CPU's thread; QEMU hands over a new array.
-    let array = unsafe { (functions().registers)() };
-    // SAFETY: QEMU made the array, or gave a null pointer.
-    let found = unsafe { array.as_ref() }.and_then(|array| {
-        // SAFETY: `data` has `len` descriptions.
-        let all = unsafe { std::slice::from_raw_parts(array.data, array.len as usize) };
-        all.iter().find(|register| {
-            // SAFETY: names are C strings that live as long as QEMU.
-            !register.name.is_null() && unsafe { CStr::from_ptr(register.name) } == name
-        })
+    let array = unsafe { (functions().common.registers)() };
+    if array.is_null() {
+        return None;
+    }
+    // SAFETY: QEMU made the array.
+    let size = unsafe { (functions().common.element_size)(array) } as usize;
+    // SAFETY: as above; glib keeps `data` and `len` true.
+    let Array { data, len } = unsafe { &*array };
+    let mut all = (0..*len as usize).map(|n| {
+        // SAFETY: `data` has `len` elements of `size` bytes.
+        let element = unsafe { data.byte_add(n * size) };
+        // SAFETY: each begins as a `Register` does.
+        unsafe { *element }
+    });
+    let found = all.find(|register| {
+        // SAFETY: names are C strings that live as long as QEMU.
+        !register.name.is_null() && unsafe { CStr::from_ptr(register.name) } == name
     });
     let handle = found.map(|register| RegisterHandle(register.handle));
-    if !array.is_null() {
-        // SAFETY: the array is ours; `handle` is a copy.
-        unsafe { (functions().array_free)(array) };
-    }
+    // SAFETY: the array is ours; `handle` is a copy.
+    unsafe { (functions().common.array_free)(array) };
     handle
 }
 
 /// The value of a register of at most 8 bytes. Only in a callback that may read registers.
 pub(crate) fn read(register: RegisterHandle) -> Option<u64> {
     // SAFETY: glib allocates or aborts.
-    let bytes = unsafe { (functions().bytes_new)() };
+    let bytes = unsafe { (functions().common.bytes_new)() };
     // SAFETY: the caller is in a callback that may read registers; the array is ours.
-    let len = unsafe { (functions().read_register)(register.0, bytes) };
+    let is_read = unsafe { functions().shape.read(register.0, bytes) };
     // SAFETY: glib made the array and keeps `data` and `len` true.
     let array = unsafe { &*bytes };
     let mut value = [0; 8];
-    let is_read = usize::try_from(len).is_ok_and(|len| len <= 8 && len == array.len as usize);
-    if is_read && len > 0 {
+    let is_read = is_read && (1..=8).contains(&array.len);
+    if is_read {
         // SAFETY: the array holds so many bytes.
         let held = unsafe { std::slice::from_raw_parts(array.data, array.len as usize) };
         value[..held.len()].copy_from_slice(held);
     }
     // SAFETY: the array is ours, and nobody refers to it any more.
-    unsafe { (functions().bytes_free)(bytes) };
-    (is_read && len > 0).then(|| u64::from_le_bytes(value))
+    unsafe { (functions().common.bytes_free)(bytes) };
+    is_read.then(|| u64::from_le_bytes(value))
 }
