@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use vm::vnet::{Counters, FileOffset, Host, Observer, Tcp, Vnet};
+use vm::crash::Survivors;
+use vm::vnet::{Counters, FileOffset, Host, Observer, Region, Tcp, Tear, Torn, Vnet};
 use vm::watch::Stats;
 use vm::{Command, Exit, ExitCode, Guest, PowerLost, Watch};
 
@@ -188,6 +189,16 @@ impl Bench {
         self.vnet.observer()
     }
 
+    /// Has the NIC stand still in the middle of a frame that it writes into guest memory.
+    pub fn tear(&self, tear: Tear) -> Torn {
+        self.vnet.tear(tear)
+    }
+
+    /// The guest memory that the NIC can write into.
+    pub fn regions(&self) -> Vec<Region> {
+        self.vnet.regions()
+    }
+
     /// A TCP connection to the guest half.
     pub fn connect(&self) -> anyhow::Result<Tcp> {
         let to = SocketAddrV4::new(address::GUEST, PORT);
@@ -267,6 +278,14 @@ impl DarkBench {
         let Self { guest, vnet, nvdimm, program, deadline } = self;
         let guest = guest.boot().context("boot the guest again")?;
         Bench::equip(guest, vnet, nvdimm, program, deadline)
+    }
+
+    /// Leaves in the NVDIMM what survived of what was not durable.
+    ///
+    /// # Errors
+    /// No observer knows what was durable.
+    pub fn settle(&self, survivors: Survivors) -> anyhow::Result<()> {
+        self.guest.settle(survivors).context("settle what survived")
     }
 
     /// What the host sees of the guest's NVDIMM.

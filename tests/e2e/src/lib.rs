@@ -18,6 +18,7 @@ mod console;
 mod cpu;
 mod deploy;
 mod echo;
+mod image;
 mod medium;
 mod needs;
 mod oracle;

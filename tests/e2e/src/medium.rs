@@ -40,6 +40,12 @@ impl Medium {
         Ok(self.file.metadata().context("look at the NVDIMM")?.len())
     }
 
+    /// All bytes of its device.
+    pub(crate) fn device(&self) -> anyhow::Result<Vec<u8>> {
+        let len = usize::try_from(self.bytes()?.saturating_sub(self.data_offset));
+        self.read(self.data_offset, len.context("hold an NVDIMM in memory")?)
+    }
+
     /// Where in the NVDIMM a place of the guest's pool lies.
     pub(crate) fn of_pool(&self, offset: u64, len: u64) -> anyhow::Result<Span> {
         let place = Span { start: offset, len };

@@ -11,6 +11,7 @@ pub struct Needs {
     pub(crate) more_cpus: u32,
     pub(crate) watched: Watched,
     pub(crate) fault: Option<Fault>,
+    pub(crate) journalled: bool,
 }
 
 /// What an observer sees of the guest.
@@ -55,13 +56,19 @@ impl Needs {
     /// An observer that records every store to the NVDIMM while the guest asks for it.
     #[must_use]
     pub fn traced(self) -> Self {
-        Self { watched: Watched::Trace, ..self }
+        Self { watched: Watched::Trace, journalled: true, ..self }
     }
 
     /// A cable with this fault.
     #[must_use]
     pub fn faulty(self, fault: Fault) -> Self {
         Self { fault: Some(fault), ..self }
+    }
+
+    /// A NIC that keeps a journal of what it writes into the NVDIMM.
+    #[must_use]
+    pub fn journalled(self) -> Self {
+        Self { journalled: true, ..self }
     }
 
     /// More than one CPU.

@@ -30,8 +30,8 @@ const TUNED: [&str; 4] = ["lsm=yama", "init_on_alloc=0", "nokaslr", "norandmaps"
 /// How long the client of such a guest may wait for data to acknowledge with: Linux's shortest.
 const ACK_DELAY: Duration = Duration::from_millis(40);
 
-/// Room for what a NIC writes to an NVDIMM while a guest is traced; only what is used costs.
-const JOURNAL_BYTES: u64 = 1 << 30;
+/// Room for what a NIC writes to an NVDIMM; reserved on the disk until the case ends.
+const JOURNAL_BYTES: u64 = 256 << 20;
 
 /// What a case is given.
 #[derive(Debug)]
@@ -170,8 +170,9 @@ impl Rig {
         let fault = needs.fault;
         let mut config =
             Config { ack_delay, fault, ..Config::new(self.socket(), address::host_end()) };
-        if needs.watched == Watched::Trace {
-            let window = spec.nvdimm_windows().into_iter().next().context("an NVDIMM to trace")?;
+        if needs.journalled {
+            let window =
+                spec.nvdimm_windows().into_iter().next().context("an NVDIMM to write to")?;
             let journal = Journal::create(&self.journal(), window, JOURNAL_BYTES);
             config.journal = Some(journal.context("create the DMA journal")?);
         }
@@ -179,7 +180,7 @@ impl Rig {
     }
 
     /// Where the NIC's backend tells what it wrote to the NVDIMM.
-    fn journal(&self) -> PathBuf {
+    pub(crate) fn journal(&self) -> PathBuf {
         self.dir.join("dma.journal")
     }
 
@@ -237,8 +238,10 @@ impl Rig {
     /// Ends the case: large files go, unless it failed and they are to be kept.
     pub fn close(self, passed: bool) -> (Figures, Vec<Way>) {
         if passed || !self.world.options().keep_on_fail {
-            // A file that is gone already, or never was, is as good as removed.
-            let _ = std::fs::remove_file(self.nvdimm());
+            for file in [self.nvdimm(), self.journal()] {
+                // A file that is gone already, or never was, is as good as removed.
+                let _ = std::fs::remove_file(file);
+            }
         }
         (self.figures, self.ways)
     }

@@ -64,6 +64,7 @@ pub struct Filter {
     dst_port: Option<u16>,
     payload_hash: Option<u64>,
     payload_at_least: usize,
+    len_at_least: usize,
     after: u64,
 }
 
@@ -109,6 +110,12 @@ impl Filter {
         Self { payload_at_least: len, ..self }
     }
 
+    /// Only Ethernet frames of so many bytes or more.
+    #[must_use]
+    pub fn len_at_least(self, len: usize) -> Self {
+        Self { len_at_least: len, ..self }
+    }
+
     /// Only frames after the one with this number.
     #[must_use]
     pub fn after(self, seq: u64) -> Self {
@@ -126,6 +133,7 @@ impl Filter {
             && port(self.dst_port, |flow| flow.dst.port())
             && self.payload_hash.is_none_or(|hash| frame.payload_hash == hash)
             && frame.payload_len >= self.payload_at_least
+            && frame.len >= self.len_at_least
     }
 }
 

@@ -154,6 +154,19 @@ fn only_frames_of_the_filter_count() {
         assert!(is_arp_reply(&guest.arp()), "a frame without payload");
     }
     assert!(matches!(torn.wait(Duration::ZERO), Err(Error::Timeout(_))));
+    let filter = Filter::new().direction(Direction::ToGuest).len_at_least(43);
+    let torn = net.vnet.tear(Tear { filter, nth: 1, bytes: 0 });
+    assert!(is_arp_reply(&guest.arp()), "a frame of 42 bytes");
+    guest.send(&frames::echo_request(b"a"));
+    assert_eq!(torn.wait(SOON).unwrap().len, 43);
+}
+
+#[test]
+fn a_tear_that_nobody_waits_for_does_not_come() {
+    let net = net();
+    let mut guest = guest(&net, Layout::Joined);
+    drop(tear(&net, 1, 0));
+    assert!(is_arp_reply(&guest.arp()));
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod nic;
 mod observed;
 mod performance;
 mod persistence;
+mod power_loss;
 mod restored;
 mod rig_self;
 mod send;
@@ -57,6 +58,9 @@ pub const CASES: &[Case] = &[
         .remark("whether flushes suffice is not judged: a killed QEMU keeps every store"),
     Case::new("persistence::ack_early", persistence::ack_early).emulated(),
     Case::new("persistence::no_reserve", persistence::no_reserve).emulated(),
+    Case::new("power_loss::torn_dma", power_loss::torn_dma).emulated(),
+    Case::new("power_loss::torn_lines", power_loss::torn_lines).emulated(),
+    Case::new("power_loss::ack_early", power_loss::ack_early).emulated(),
 ];
 
 /// Cases that are chosen by their whole name only: most end badly on purpose, so that the tests of

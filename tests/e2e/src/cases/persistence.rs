@@ -62,7 +62,8 @@ pub(super) fn no_reserve(rig: &mut Rig) -> anyhow::Result<()> {
     must_fail(story.serve(&bench, MOST).map(drop), "a frame was written at")
 }
 
-fn must_fail(verdict: anyhow::Result<()>, words: &str) -> anyhow::Result<()> {
+/// Turns the verdict of a case in which something is wrong round.
+pub(super) fn must_fail(verdict: anyhow::Result<()>, words: &str) -> anyhow::Result<()> {
     match verdict {
         Ok(()) => bail!("the judge saw nothing wrong"),
         Err(why) if format!("{why:#}").contains(words) => Ok(()),
@@ -71,14 +72,18 @@ fn must_fail(verdict: anyhow::Result<()>, words: &str) -> anyhow::Result<()> {
 }
 
 /// A server and its client in the middle of their work.
-struct Session {
+pub(super) struct Session {
     _part: Part,
-    _tcp: Tcp,
+    tcp: Tcp,
+    /// Where in the NVDIMM the records lie that the guest recovered.
+    owned: Vec<Span>,
+    /// The last frame before the session.
+    before: u64,
 }
 
 impl Session {
     /// Cuts the power under them; they are there until it is gone.
-    fn power_fail(self, bench: Bench) -> DarkBench {
+    pub(super) fn power_fail(self, bench: Bench) -> DarkBench {
         let dark = bench.power_fail();
         drop(self);
         dark
@@ -86,7 +91,7 @@ impl Session {
 }
 
 /// A row of runs of one log: what was sent and what the client was told, over all of them.
-struct Story {
+pub(super) struct Story {
     module: PathBuf,
     seed: crate::seed::Seed,
     fault: &'static str,
@@ -96,7 +101,8 @@ struct Story {
 }
 
 impl Story {
-    fn begin(rig: &Rig, fault: &'static str) -> anyhow::Result<Self> {
+    /// A log that is empty, and what is done wrong on purpose.
+    pub(super) fn begin(rig: &Rig, fault: &'static str) -> anyhow::Result<Self> {
         let (module, seed) = (rig.module(&[])?, rig.seed());
         Ok(Self { module, seed, fault, sent: Vec::new(), acked: 0, lost: 0 })
     }
@@ -104,6 +110,20 @@ impl Story {
     /// One run: the guest recovers, then serves until `replies` records are acknowledged; one
     /// more is on its way when this returns.
     fn serve(&mut self, bench: &Bench, replies: u64) -> anyhow::Result<Session> {
+        let session = self.meet(bench)?;
+        let served = self.converse(&session, replies);
+        // Whoever writes into the log's buffers may break the server, too: name the cause.
+        let written = written(bench, session.before)?;
+        judge_ownership(&session.owned, &written).map_err(|why| anyhow!(why))?;
+        served?;
+        if self.fault == "none" {
+            self.send_next(&session)?;
+        }
+        Ok(session)
+    }
+
+    /// The guest recovers and takes a connection.
+    pub(super) fn meet(&mut self, bench: &Bench) -> anyhow::Result<Session> {
         bench.address()?;
         bench.load(&self.module)?;
         let mut part = bench.part("persistence::log", &[POOL, &PORT.to_string(), self.fault])?;
@@ -112,22 +132,15 @@ impl Story {
         let before = bench.observer().last_seq();
         let tcp = bench.connect()?;
         part.hear_of("ready")?;
-        let served = self.converse(&tcp, replies);
-        // Whoever writes into the log's buffers may break the server, too: name the cause.
-        judge_ownership(&owned, &written(bench, before)?).map_err(|why| anyhow!(why))?;
-        served?;
-        if self.fault == "none" {
-            self.send(&tcp)?;
-        }
-        Ok(Session { _part: part, _tcp: tcp })
+        Ok(Session { _part: part, tcp, owned, before })
     }
 
     /// Sends records, each after the reply to the last.
-    fn converse(&mut self, tcp: &Tcp, replies: u64) -> anyhow::Result<()> {
+    pub(super) fn converse(&mut self, session: &Session, replies: u64) -> anyhow::Result<()> {
         for reply in 1..=replies {
-            self.send(tcp)?;
+            self.send_next(session)?;
             let mut told = [0; 8];
-            tcp.recv_exact(&mut told, PATIENCE).context("wait for a reply")?;
+            session.tcp.recv_exact(&mut told, PATIENCE).context("wait for a reply")?;
             ensure!(u64::from_le_bytes(told) == reply, "a reply counts {told:?}, not {reply}");
             self.acked = self.sent.len();
         }
@@ -135,7 +148,7 @@ impl Story {
     }
 
     /// Recovery without a run after it.
-    fn recover(&mut self, bench: &Bench) -> anyhow::Result<()> {
+    pub(super) fn recover(&mut self, bench: &Bench) -> anyhow::Result<()> {
         let mut part = bench.part("persistence::recover", &[POOL])?;
         self.judge(&mut part, bench.nvdimm()?)?;
         part.end()
@@ -154,17 +167,31 @@ impl Story {
         Ok(places.collect::<anyhow::Result<Vec<_>>>()?.concat())
     }
 
-    fn send(&mut self, tcp: &Tcp) -> anyhow::Result<()> {
-        let number = self.sent.len();
-        let len = LENGTHS[number % LENGTHS.len()];
-        let mut bytes = self.seed.part(0x10_0000 + number as u64).bytes(len);
-        bytes[..4].copy_from_slice(&u32::try_from(len).context("a short record")?.to_le_bytes());
-        tcp.send_all(&bytes, PATIENCE).with_context(|| format!("send record {number}"))?;
-        self.sent.push(Record { len, hash: hash(&bytes) });
-        Ok(())
+    fn send_next(&mut self, session: &Session) -> anyhow::Result<()> {
+        self.send(session, LENGTHS[self.sent.len() % LENGTHS.len()]).map(drop)
     }
 
-    fn report(&self, rig: &mut Rig) -> anyhow::Result<()> {
+    /// Sends a record of so many bytes; does not wait for the reply. Its bytes.
+    pub(super) fn send(&mut self, session: &Session, len: usize) -> anyhow::Result<Vec<u8>> {
+        let number = self.sent.len();
+        let mut bytes = self.seed.part(0x10_0000 + number as u64).bytes(len);
+        bytes[..4].copy_from_slice(&u32::try_from(len).context("a short record")?.to_le_bytes());
+        session.tcp.send_all(&bytes, PATIENCE).with_context(|| format!("send record {number}"))?;
+        self.sent.push(Record { len, hash: hash(&bytes) });
+        Ok(bytes)
+    }
+
+    /// What was sent and may be there.
+    pub(super) fn sent(&self) -> &[Record] {
+        &self.sent
+    }
+
+    /// How many of them must be there.
+    pub(super) fn acked(&self) -> usize {
+        self.acked
+    }
+
+    pub(super) fn report(&self, rig: &mut Rig) -> anyhow::Result<()> {
         rig.count("records_acked", self.acked as u64)?;
         rig.count("records_lost", self.lost as u64)
     }

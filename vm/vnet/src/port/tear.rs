@@ -4,7 +4,7 @@
 //! until its frontend leaves, which the end of the machine makes it do.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -23,9 +23,12 @@ pub struct Tear {
     pub bytes: usize,
 }
 
-/// News of a tear.
+/// News of a tear. Dropped: a tear that has not come yet will not come.
 #[derive(Debug)]
-pub struct Torn(Receiver<Frame>);
+pub struct Torn {
+    told: Receiver<Frame>,
+    _wanted: Arc<()>,
+}
 
 impl Torn {
     /// Waits until the device stands still. The frame is that of the log; only its first
@@ -35,7 +38,7 @@ impl Torn {
     /// `Timeout` when there was no such frame `within` the time, `Gone` when there will be none:
     /// another tear has taken the place of this one, or the network has ended.
     pub fn wait(&self, within: Duration) -> Result<Frame> {
-        self.0.recv_timeout(within).map_err(|why| match why {
+        self.told.recv_timeout(within).map_err(|why| match why {
             RecvTimeoutError::Timeout => Error::Timeout("wait for a torn frame"),
             RecvTimeoutError::Disconnected => Error::Gone,
         })
@@ -46,6 +49,7 @@ impl Torn {
 struct Armed {
     tear: Tear,
     teller: Sender<Frame>,
+    wanted: Weak<()>,
 }
 
 /// Where a tear waits for its frame.
@@ -64,13 +68,17 @@ impl Trap {
     /// Waits for this frame instead of any other.
     pub(crate) fn arm(&self, tear: Tear) -> Torn {
         let (teller, told) = channel();
-        *lock(&self.0) = Some(Armed { tear, teller });
-        Torn(told)
+        let wanted = Arc::new(());
+        *lock(&self.0) = Some(Armed { tear, teller, wanted: Arc::downgrade(&wanted) });
+        Torn { told, _wanted: wanted }
     }
 
     /// Whether `frame`, which is about to be written, is the one.
     pub(crate) fn meets(&self, frame: &Frame) -> Option<Sprung> {
         let mut armed = lock(&self.0);
+        if armed.as_ref()?.wanted.strong_count() == 0 {
+            *armed = None;
+        }
         let tear = &mut armed.as_mut()?.tear;
         if !tear.filter.matches(frame) {
             return None;
@@ -79,7 +87,7 @@ impl Trap {
         if tear.nth > 0 {
             return None;
         }
-        let Armed { tear, teller } = armed.take()?;
+        let Armed { tear, teller, .. } = armed.take()?;
         Some(Sprung { bytes: tear.bytes.min(frame.len), teller })
     }
 }
