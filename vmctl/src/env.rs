@@ -43,6 +43,11 @@ pub(crate) fn state_dir() -> anyhow::Result<PathBuf> {
     Ok(base.context("find the state folder: set HOME or XDG_STATE_HOME")?.join("vmctl"))
 }
 
+/// The folder for files that are gone with this process.
+pub(crate) fn temp_dir() -> PathBuf {
+    std::env::temp_dir()
+}
+
 fn absolute(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute())
 }

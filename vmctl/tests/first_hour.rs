@@ -25,7 +25,7 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn every_command_explains_itself_with_an_example() {
-    for command in ["run", "shell", "doctor", "setup", "image", "test"] {
+    for command in ["run", "shell", "crash", "doctor", "setup", "image", "test"] {
         let output = run(folder().path(), &[command, "--help"]);
         let help = text(&output.stdout);
         assert_eq!(output.status.code(), Some(0), "{command}");

@@ -4,8 +4,7 @@ use std::path::Path;
 
 use crash::symbols::{ElfSymbols, GuestSymbols, KernelSymbols};
 
-use super::{Elf, Kernel, Recording, read, wrong};
-use crate::error::Result;
+use super::{Elf, Kernel, Recording};
 
 impl Recording {
     /// The names of the run's instructions, from what the record names and from `more` programs;
@@ -25,7 +24,7 @@ impl Recording {
 
     fn kernel(&self, kernel: &Kernel, missing: &mut Vec<String>) -> KernelSymbols {
         let mut text = |path: &Path| {
-            let bytes = kept(read(&self.at(path)), missing).unwrap_or_default();
+            let bytes = kept(file(&self.at(path)), missing).unwrap_or_default();
             String::from_utf8_lossy(&bytes).into_owned()
         };
         let kallsyms = text(&kernel.kallsyms);
@@ -45,10 +44,14 @@ impl Recording {
     }
 }
 
-fn elf(path: &Path, bias: u64) -> Result<ElfSymbols> {
-    ElfSymbols::new(&read(path)?, bias).map_err(|error| wrong(path, &error))
+fn elf(path: &Path, bias: u64) -> Result<ElfSymbols, String> {
+    ElfSymbols::new(&file(path)?, bias).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-fn kept<T>(read: Result<T>, missing: &mut Vec<String>) -> Option<T> {
-    read.map_err(|error| missing.push(error.to_string())).ok()
+fn file(path: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn kept<T>(read: Result<T, String>, missing: &mut Vec<String>) -> Option<T> {
+    read.map_err(|why| missing.push(why)).ok()
 }

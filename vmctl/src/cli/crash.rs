@@ -1,11 +1,14 @@
 //! Crash arguments: what `crash` can be asked.
 
+pub(crate) mod judge;
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use vm::crash::{DeviceWrites, Domain, Fences, Rules};
 
 use super::guest::RunArgs;
+use judge::{ExploreArgs, MatrixArgs, MergeArgs, ReplayArgs, ReportArgs};
 
 const RECORD_HELP: &str = "\
 The program runs in a guest of its own, as with `vmctl run`, on /dev/dax0.0 (--pmem devdax) or
@@ -18,7 +21,13 @@ Examples:
   vmctl crash record -o rec -- ./append /dev/dax0.0
   vmctl crash record -o rec --pmem fsdax --elf ./libstore.so -- ./my-program /mnt/file";
 
+const CRASH_HELP: &str = "\
+Example:
+  vmctl crash record -o rec -- ./append /dev/dax0.0
+  vmctl crash explore rec --checker './check {image}'";
+
 #[derive(Debug, Args)]
+#[command(after_help = CRASH_HELP)]
 pub(crate) struct CrashArgs {
     #[command(subcommand)]
     pub(crate) command: CrashCommand,
@@ -28,6 +37,16 @@ pub(crate) struct CrashArgs {
 pub(crate) enum CrashCommand {
     /// Run a program in a guest and record what it does to its NVDIMM.
     Record(Box<RecordArgs>),
+    /// Lose power at every point of a recording, and let a checker judge what is left.
+    Explore(Box<ExploreArgs>),
+    /// Judge one state of a recording again, and say what it is.
+    Replay(Box<ReplayArgs>),
+    /// Explore under every combination of rules, as one table.
+    Matrix(Box<MatrixArgs>),
+    /// Show a result again.
+    Report(ReportArgs),
+    /// Make one result of those of several shards.
+    Merge(MergeArgs),
 }
 
 #[derive(Debug, Args)]

@@ -8,7 +8,7 @@ use e2e::{CaseResult, Outcome};
 
 use super::{Counts, Head};
 
-const STYLE: &str = include_str!("html.css");
+pub(crate) const STYLE: &str = include_str!("html.css");
 
 /// Width of the drawing of times, and height of a row in it.
 const WIDTH: f64 = 900.0;
@@ -137,7 +137,7 @@ fn times(results: &[CaseResult]) -> String {
 }
 
 /// Text as it may stand in a page; a control character would be seen by nobody.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

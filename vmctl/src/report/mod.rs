@@ -1,5 +1,6 @@
 //! Reports: what a run of cases looks like on a terminal, as JSON, as `JUnit` XML and as a page.
 
+pub(crate) mod crash;
 pub(crate) mod html;
 pub(crate) mod json;
 pub(crate) mod junit;
@@ -64,8 +65,11 @@ pub(crate) fn check_writable<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> an
     Ok(())
 }
 
-/// Writes a whole file or none.
+/// Writes a whole file or none; into what is no file (a pipe, a device) directly.
 pub(crate) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    if path.exists() && !path.is_file() {
+        return std::fs::write(path, text).with_context(|| format!("write {}", path.display()));
+    }
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let half = folder_of(path).join(format!(".{name}.{}", std::process::id()));
     std::fs::write(&half, text)

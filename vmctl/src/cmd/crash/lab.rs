@@ -1,0 +1,172 @@
+//! Lab: a recording, who judges its states, and what its instructions are called.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use vm::check::{ExecChecker, Options};
+use vm::crash::explore::merge::Part;
+use vm::crash::report::explain;
+use vm::crash::symbols::GuestSymbols;
+use vm::crash::{Explored, Failure, Fault, Judges, Plan, Verdict, View, explore_by};
+use vm::nvdimm::Window;
+use vm::recording::{Elf, Recording};
+
+use crate::cli::crash::judge::StatesArgs;
+use crate::exit::Usage;
+use crate::report::crash::result::{CrashResult, Judge, Mistake};
+use crate::report::progress::Progress;
+use crate::{env, signals};
+
+/// The most mistakes that are explained.
+const MISTAKES: usize = 16;
+
+/// How often progress is told.
+const TELL: Duration = Duration::from_millis(250);
+
+/// All that it takes to judge states.
+pub(super) struct Lab {
+    /// As it was named.
+    pub(super) folder: PathBuf,
+    pub(super) recording: Recording,
+    pub(super) judge: Judge,
+    pub(super) checker: ExecChecker,
+    pub(super) symbols: GuestSymbols,
+}
+
+impl Lab {
+    /// Reads the recording; what is missing of its symbols is told.
+    pub(super) fn open(
+        folder: &Path,
+        judge: Judge,
+        elf: &[Elf],
+        at_once: usize,
+    ) -> anyhow::Result<Self> {
+        let recording = Recording::open(folder).map_err(usage)?;
+        let mut window = recording.record.window;
+        if judge.whole {
+            window = Window::whole(recording.header.nvdimm_bytes).map_err(usage)?;
+        }
+        let places = vec![PathBuf::from(vm::host::SHARED_MEMORY), env::temp_dir()];
+        let limit = Duration::from_secs(judge.timeout_seconds);
+        let command = judge.checker.clone();
+        let options = Options { command, window, limit, places, at_once };
+        let checker = ExecChecker::new(options).map_err(usage)?;
+        let (symbols, missing) = recording.symbols(elf);
+        for what in missing {
+            eprintln!("vmctl: no names from {what}; give the file with --elf FILE");
+        }
+        if let Some(cut) = &recording.cut {
+            eprintln!("vmctl: {cut}");
+        }
+        Ok(Self { folder: folder.to_owned(), recording, judge, checker, symbols })
+    }
+
+    /// The exploration that these arguments ask for.
+    pub(super) fn plan(&self, states: &StatesArgs) -> Plan {
+        let (rules, points) = (self.recording.header.rules, states.points.into());
+        let seed = states.seed.unwrap_or(self.recording.header.seed);
+        Plan { rules, points, bounds: states.bounds(), seed, ..Plan::default() }
+    }
+
+    /// Explores.
+    pub(super) fn explore(&mut self, plan: &Plan, progress: &mut Progress) -> Explored {
+        let Recording { image, events, .. } = &self.recording;
+        let (total, last) = (events.len(), Instant::now());
+        let mut told = Told { judges: &mut self.checker, progress, total, states: 0, bad: 0, last };
+        let mut found = explore_by(image.clone(), events, plan, &mut told);
+        if let Some(fault) = found.fault.as_mut().filter(|_| signals::interrupted()) {
+            "interrupted".clone_into(&mut fault.why);
+        }
+        found
+    }
+
+    /// Each mistake behind failures once, and why there may be more.
+    pub(super) fn explain(
+        &mut self,
+        plan: &Plan,
+        failures: &[Failure],
+        progress: &mut Progress,
+    ) -> (Vec<Mistake>, Option<String>) {
+        let (mut mistakes, mut kinds) = (Vec::new(), BTreeSet::new());
+        for (failure, number) in failures.iter().zip(1..) {
+            if mistakes.len() == MISTAKES {
+                return (mistakes, Some(format!("{MISTAKES} mistakes are")));
+            }
+            progress.step(&format!("explaining failure {number} of {}", failures.len()));
+            let Recording { image, events, .. } = &self.recording;
+            let (checker, symbols) = (&mut self.checker, &self.symbols);
+            match explain(image.clone(), events, plan.rules, failure, checker, symbols) {
+                Ok(report) => {
+                    let mistake = report.map(Mistake::new);
+                    mistakes.extend(mistake.filter(|mistake| kinds.insert(mistake.kind())));
+                }
+                Err(_) if signals::interrupted() => {
+                    return (mistakes, Some("interrupted".to_owned()));
+                }
+                Err(Fault(why)) => return (mistakes, Some(why)),
+            }
+        }
+        (mistakes, None)
+    }
+
+    /// An empty result of a plan.
+    pub(super) fn result(&self, plan: &Plan, explored: Explored) -> CrashResult {
+        let trace = self.recording.trace_hash.clone();
+        let part = Part { trace, plan: *plan, explored };
+        let mut result = CrashResult::new(self.folder.clone(), self.judge.clone(), part);
+        result.events = self.recording.events.len() as u64;
+        result.cut = self.recording.cut.as_ref().map(ToString::to_string);
+        result
+    }
+}
+
+/// As many checkers at a time as there are CPUs, unless told otherwise.
+pub(super) fn at_once(states: &StatesArgs) -> usize {
+    let cpus = || std::thread::available_parallelism().map_or(1, usize::from);
+    states.jobs.map_or_else(cpus, usize::from)
+}
+
+/// Input that cannot be used is wrong usage; anything else is the host's.
+pub(super) fn usage(error: vm::Error) -> anyhow::Error {
+    match error {
+        vm::Error::Invalid { .. } => Usage(error.to_string()).into(),
+        error => error.into(),
+    }
+}
+
+/// Writes a state as a checker sees it.
+pub(super) fn write_image(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    std::fs::write(path, bytes).with_context(|| format!("write {}", path.display()))
+}
+
+/// Judges, and somebody who is told how far they are.
+struct Told<'a> {
+    judges: &'a mut dyn Judges,
+    progress: &'a mut Progress,
+    total: usize,
+    states: u64,
+    bad: u64,
+    last: Instant,
+}
+
+impl Judges for Told<'_> {
+    fn hand_in(&mut self, view: &View<'_>) {
+        self.states += 1;
+        if self.last.elapsed() >= TELL {
+            self.last = Instant::now();
+            let (event, total) = (view.point.event, self.total);
+            let (states, bad) = (self.states, self.bad);
+            let line = format!("event {event} of {total}: {states} states, {bad} failing");
+            self.progress.step(&line);
+        }
+        self.judges.hand_in(view);
+    }
+
+    fn next(&mut self, wait: bool) -> Option<Result<Verdict, Fault>> {
+        let verdict = self.judges.next(wait);
+        self.bad += u64::from(matches!(verdict, Some(Ok(Verdict::Bad(_)))));
+        verdict
+    }
+}

@@ -1,0 +1,121 @@
+//! Replay: judges one state again.
+
+use vm::crash::{Checker, Failure, Moment, Plan, Rules, Verdict, View};
+
+use super::lab::{self, Lab};
+use crate::cli::crash::judge::ReplayArgs;
+use crate::exit::{Exit, Usage};
+use crate::report::crash::result::{CrashResult, Judge};
+use crate::report::progress::Progress;
+
+/// What is replayed.
+struct Wish {
+    folder: std::path::PathBuf,
+    judge: Judge,
+    /// Those of a result.
+    rules: Option<Rules>,
+    failure: Failure,
+}
+
+/// Judges a state again.
+pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
+    let Wish { folder, judge, rules, failure } = wish(args)?;
+    let mut lab = Lab::open(&folder, judge, &args.checkers.elf, 1)?;
+    let rules = rules.unwrap_or(args.checkers.rules.over(lab.recording.header.rules));
+    let plan = Plan { rules, ..Plan::default() };
+    let (image, events) = (lab.recording.image.clone(), &lab.recording.events);
+    if failure.point.event > events.len() as u64 {
+        let why = format!("point {}: the trace has {} events", failure.point, events.len());
+        return Err(Usage(why).into());
+    }
+    let mut moment = Moment::at(image, events, rules, failure.point);
+    known(&moment, &failure)?;
+    if let Some(path) = &args.image {
+        let state = moment.image(&failure.choice);
+        let window = if lab.judge.whole { None } else { Some(lab.recording.record.window) };
+        let bytes = window.map_or(Some(&state[..]), |window| window.of(&state));
+        lab::write_image(path, bytes.unwrap_or_default())?;
+        println!("{}: {} bytes", path.display(), bytes.map_or(0, <[u8]>::len));
+    }
+    let mut ask = |view: &View<'_>| lab.checker.check(view);
+    let verdict = moment.judge(&failure.choice, &mut ask);
+    let lost = lost(&moment, &failure);
+    let head = format!("point {}, {} lines in flight", failure.point, moment.lines().count());
+    println!("{head}; not as the CPUs saw them: {lost}");
+    match verdict {
+        Ok(Verdict::Good) => {
+            println!("good");
+            Ok(Exit::Pass)
+        }
+        Ok(Verdict::Bad(why)) => {
+            let failure = Failure { why, ..failure };
+            println!("bad: {}", failure.why);
+            bad(&mut lab, &plan, &failure);
+            Ok(Exit::Failed)
+        }
+        Err(fault) => anyhow::bail!("no verdict: {fault}"),
+    }
+}
+
+/// Explains the failure.
+fn bad(lab: &mut Lab, plan: &Plan, failure: &Failure) {
+    let mut progress = Progress::new(false);
+    let explained = lab.explain(plan, std::slice::from_ref(failure), &mut progress);
+    progress.close();
+    for mistake in explained.0 {
+        print!("{}", mistake.report);
+    }
+    if let Some(why) = explained.1 {
+        println!("it is not explained: {why}");
+    }
+}
+
+fn wish(args: &ReplayArgs) -> anyhow::Result<Wish> {
+    let usage = |why: String| anyhow::Error::from(Usage(why));
+    let from = args.from.display();
+    if args.from.is_dir() {
+        let (Some(point), Some(choice), Some(checker)) =
+            (args.point, args.choice.clone(), args.checker.clone())
+        else {
+            let why = "a recording is replayed with --point, --choice and --checker";
+            return Err(usage(format!("{from}: {why}; a result with --id")));
+        };
+        let timeout_seconds = args.checkers.checker_timeout.as_secs();
+        let judge = Judge { checker, timeout_seconds, whole: args.checkers.whole };
+        let failure = Failure { point, choice, why: String::new() };
+        return Ok(Wish { folder: args.from.clone(), judge, rules: None, failure });
+    }
+    let Some(id) = &args.id else {
+        return Err(usage(format!("{from}: a result is replayed with --id")));
+    };
+    let result = CrashResult::read(&args.from)?;
+    let failure = result.find(id);
+    let failure = failure.ok_or_else(|| usage(format!("{from}: no failure is called {id}")))?;
+    let rules = Some(result.part.plan.rules);
+    Ok(Wish { folder: result.recording, judge: result.judge, rules, failure })
+}
+
+/// Refuses lines and values that are not there: they would change nothing.
+fn known(moment: &Moment, failure: &Failure) -> anyhow::Result<()> {
+    for (line, value) in &failure.choice.except {
+        let in_flight = moment.lines().find(|in_flight| in_flight.line == *line);
+        if in_flight.is_none_or(|in_flight| *value >= in_flight.values.len()) {
+            let what = format!("line {}={value} at point {}", line.0, failure.point);
+            return Err(Usage(format!("{what}: no such line in flight, or no such value")).into());
+        }
+    }
+    Ok(())
+}
+
+/// The lines that are lost, as text.
+fn lost(moment: &Moment, failure: &Failure) -> String {
+    let choice = &failure.choice;
+    let lines = moment.lines().filter_map(|line| {
+        let named = choice.except.iter().find(|(other, _)| *other == line.line);
+        let value = named.map_or(if choice.all { line.all } else { 0 }, |(_, value)| *value);
+        let (offset, count) = (line.line.start().0, line.values.len());
+        (value != line.all).then(|| format!("{offset:#x} (value {value} of {count})"))
+    });
+    let lines: Vec<_> = lines.collect();
+    if lines.is_empty() { "none".to_owned() } else { lines.join(", ") }
+}

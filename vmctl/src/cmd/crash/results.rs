@@ -1,0 +1,64 @@
+//! Results: shows one, and makes one of several.
+
+use std::path::Path;
+
+use vm::recording::Recording;
+
+use super::lab::Lab;
+use crate::cli::crash::judge::{FilesArgs, MergeArgs, ReportArgs};
+use crate::exit::Exit;
+use crate::report;
+use crate::report::crash::html::Pictures;
+use crate::report::crash::result::CrashResult;
+use crate::report::crash::{html, text};
+
+/// Shows a result again.
+pub(super) fn report(args: &ReportArgs) -> anyhow::Result<Exit> {
+    report::check_writable(args.html.iter())?;
+    let result = CrashResult::read(&args.result)?;
+    show(&result, &FilesArgs { json: None, html: args.html.clone() }, None)
+}
+
+/// Makes one result of several.
+pub(super) fn merge(args: &MergeArgs) -> anyhow::Result<Exit> {
+    report::check_writable(args.files.json.iter().chain(&args.files.html))?;
+    let parts = args.parts.iter().map(|path| CrashResult::read(path));
+    let result = CrashResult::merged(parts.collect::<anyhow::Result<_>>()?)?;
+    show(&result, &args.files, None)
+}
+
+/// Prints a result and writes its files. The terminal comes first: a full disk takes no result.
+pub(super) fn show(
+    result: &CrashResult,
+    files: &FilesArgs,
+    lab: Option<&Lab>,
+) -> anyhow::Result<Exit> {
+    print!("{}", text::text(result));
+    if let Some(path) = &files.json {
+        report::write(path, &result.json()?)?;
+    }
+    if let Some(path) = &files.html {
+        report::write(path, &page(result, lab))?;
+    }
+    Ok(result.exit())
+}
+
+fn page(result: &CrashResult, lab: Option<&Lab>) -> String {
+    if let Some(Lab { recording, symbols, .. }) = lab {
+        return html::text(result, Some(&Pictures { recording, symbols }));
+    }
+    let Some(recording) = recorded(result) else { return html::text(result, None) };
+    let (symbols, _) = recording.symbols(&[]);
+    html::text(result, Some(&Pictures { recording: &recording, symbols: &symbols }))
+}
+
+/// The recording of a result, if it is still there.
+fn recorded(result: &CrashResult) -> Option<Recording> {
+    let folder: &Path = &result.recording;
+    let read = Recording::open(folder).map_err(|error| error.to_string());
+    let read = read.and_then(|read| {
+        let is_same = read.trace_hash == result.part.trace;
+        is_same.then_some(read).ok_or_else(|| format!("{} is another one", folder.display()))
+    });
+    read.map_err(|why| eprintln!("vmctl: no pictures without the recording: {why}")).ok()
+}
