@@ -3,7 +3,6 @@
 #include "kring.h"
 
 #define RING_DIR_RX  1
-#define FIRST_BUFFER 2u
 
 /* Steps forward from one slot to another. */
 static uint32_t distance(const struct paste_kring *kring, uint32_t from, uint32_t to)
@@ -64,7 +63,7 @@ static void set_straight(struct paste_kring *kring)
 
 	for (i = kring->hwcur; i != kring->hwtail; i = paste_kring_next(kring, i)) {
 		index = PASTE_READ_ONCE(ring->slot[i].buf_idx);
-		if (index < FIRST_BUFFER || index >= kring->pool->total)
+		if (index < PASTE_FIRST_BUFFER || index >= kring->pool->total)
 			clear_slot(&ring->slot[i]);
 		else if (PASTE_READ_ONCE(ring->slot[i].len) > kring->pool->buf_size)
 			PASTE_WRITE_ONCE(ring->slot[i].len, 0);

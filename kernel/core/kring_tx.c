@@ -104,7 +104,7 @@ static bool is_done(const struct paste_kring *kring, uint32_t i)
 	uint32_t index = kring->slot_buf[i];
 
 	return index == 0 || index == PASTE_SLOT_AS_IS || index == PASTE_SLOT_EMPTY ||
-	       paste_pool_move_locked(kring->pool, index, PASTE_SLOT, PASTE_SLOT);
+	       paste_pool_owns(kring->pool, index, PASTE_SLOT);
 }
 
 /* To the user: with the buffer that was in it, or another one if the user put none in. */

@@ -2,15 +2,7 @@
 /* pool.c -- buffers of one region, and who owns each */
 #include "pool.h"
 
-#define FIRST_BUFFER  2u    /* 0 and 1 are never lent */
 #define RELEASE_BATCH 1024u /* buffers released under one hold of the lock */
-
-static void set_owner(struct paste_pool *pool, struct paste_buffer *buffer, enum paste_owner to)
-{
-	pool->count[buffer->owner]--;
-	pool->count[to]++;
-	buffer->owner = (uint8_t)to;
-}
 
 static void push_free(struct paste_pool *pool, uint32_t index)
 {
@@ -23,17 +15,11 @@ static void give_up(struct paste_pool *pool, uint32_t index)
 	struct paste_buffer *buffer = &pool->buffers[index];
 
 	if (buffer->stack_refs != 0) {
-		set_owner(pool, buffer, PASTE_NONE);
+		paste_pool_set_owner(pool, buffer, PASTE_NONE);
 		return;
 	}
-	set_owner(pool, buffer, PASTE_FREE);
+	paste_pool_set_owner(pool, buffer, PASTE_FREE);
 	push_free(pool, index);
-}
-
-static bool owned_by(const struct paste_pool *pool, uint32_t index, enum paste_owner owner)
-{
-	return index >= FIRST_BUFFER && index < pool->total &&
-	       pool->buffers[index].owner == (uint8_t)owner;
 }
 
 /* Ascending, so that an application's buffers lie together at the start. */
@@ -42,7 +28,7 @@ static void rebuild_free_list(struct paste_pool *pool)
 	uint32_t index;
 
 	pool->free_head = 0;
-	for (index = pool->total; index-- > FIRST_BUFFER;)
+	for (index = pool->total; index-- > PASTE_FIRST_BUFFER;)
 		if (pool->buffers[index].owner == PASTE_FREE)
 			push_free(pool, index);
 }
@@ -64,7 +50,7 @@ int paste_pool_create(struct paste_os_region *region, uint64_t buf_offset, uint3
 	pool->buf_offset = buf_offset;
 	pool->buf_size = buf_size;
 	pool->total = total;
-	pool->count[PASTE_FREE] = total - FIRST_BUFFER;
+	pool->count[PASTE_FREE] = total - PASTE_FIRST_BUFFER;
 	rebuild_free_list(pool);
 	error = paste_os_pool_init(pool);
 	if (error)
@@ -82,7 +68,7 @@ no_pool:
 
 void paste_pool_destroy(struct paste_pool *pool)
 {
-	uint32_t leaked = pool->total - FIRST_BUFFER - pool->count[PASTE_FREE];
+	uint32_t leaked = pool->total - PASTE_FIRST_BUFFER - pool->count[PASTE_FREE];
 
 	if (leaked != 0)
 		paste_os_log("pool ends with %u buffers that nobody gave back", leaked);
@@ -123,7 +109,7 @@ static int check_reserve(const struct paste_pool *pool, const uint64_t *bitmap, 
 	for (index = 0; index < bits; index++) {
 		if (!is_set(bitmap, bits, index))
 			continue;
-		if (index < FIRST_BUFFER || index >= pool->total)
+		if (index < PASTE_FIRST_BUFFER || index >= pool->total)
 			return EINVAL;
 		if (pool->buffers[index].owner != PASTE_FREE)
 			return EBUSY;
@@ -142,9 +128,9 @@ int paste_pool_reserve(struct paste_pool *pool, const uint64_t *bitmap, uint64_t
 	error = check_reserve(pool, bitmap, bits);
 	if (error)
 		return error;
-	for (index = FIRST_BUFFER; index < pool->total; index++)
+	for (index = PASTE_FIRST_BUFFER; index < pool->total; index++)
 		if (is_set(bitmap, bits, index))
-			set_owner(pool, &pool->buffers[index], PASTE_APP);
+			paste_pool_set_owner(pool, &pool->buffers[index], PASTE_APP);
 	rebuild_free_list(pool);
 	return 0;
 }
@@ -156,7 +142,7 @@ uint32_t paste_pool_take_locked(struct paste_pool *pool, enum paste_owner owner)
 	if (index != 0) {
 		pool->free_head = pool->buffers[index].next;
 		pool->buffers[index].next = 0;
-		set_owner(pool, &pool->buffers[index], owner);
+		paste_pool_set_owner(pool, &pool->buffers[index], owner);
 	}
 	return index;
 }
@@ -183,15 +169,6 @@ uint32_t paste_pool_take_many(struct paste_pool *pool, enum paste_owner owner, u
 	return taken;
 }
 
-bool paste_pool_move_locked(struct paste_pool *pool, uint32_t index, enum paste_owner from,
-			    enum paste_owner to)
-{
-	if (!owned_by(pool, index, from))
-		return false;
-	set_owner(pool, &pool->buffers[index], to);
-	return true;
-}
-
 bool paste_pool_move(struct paste_pool *pool, uint32_t index, enum paste_owner from,
 		     enum paste_owner to)
 {
@@ -208,7 +185,7 @@ bool paste_pool_release(struct paste_pool *pool, uint32_t index, enum paste_owne
 	bool valid;
 
 	paste_os_lock(&pool->lock);
-	valid = owned_by(pool, index, from);
+	valid = paste_pool_owns(pool, index, from);
 	if (valid)
 		give_up(pool, index);
 	paste_os_unlock(&pool->lock);
@@ -217,10 +194,10 @@ bool paste_pool_release(struct paste_pool *pool, uint32_t index, enum paste_owne
 
 bool paste_pool_swap_locked(struct paste_pool *pool, uint32_t former, uint32_t index)
 {
-	if (!owned_by(pool, index, PASTE_QUEUED))
+	if (!paste_pool_owns(pool, index, PASTE_QUEUED))
 		return false;
-	set_owner(pool, &pool->buffers[index], PASTE_APP);
-	if (owned_by(pool, former, PASTE_SLOT))
+	paste_pool_set_owner(pool, &pool->buffers[index], PASTE_APP);
+	if (paste_pool_owns(pool, former, PASTE_SLOT))
 		give_up(pool, former);
 	return true;
 }
@@ -238,9 +215,9 @@ bool paste_pool_lend(struct paste_pool *pool, uint32_t index)
 	bool valid;
 
 	paste_os_lock(&pool->lock);
-	valid = owned_by(pool, index, PASTE_DEVICE) && pool->buffers[index].stack_refs == 0;
+	valid = paste_pool_owns(pool, index, PASTE_DEVICE) && pool->buffers[index].stack_refs == 0;
 	if (valid) {
-		set_owner(pool, &pool->buffers[index], PASTE_NONE);
+		paste_pool_set_owner(pool, &pool->buffers[index], PASTE_NONE);
 		add_stack_ref(pool, &pool->buffers[index]);
 	}
 	paste_os_unlock(&pool->lock);
@@ -253,7 +230,7 @@ int paste_pool_send(struct paste_pool *pool, uint32_t index, bool keep, uint32_t
 
 	paste_os_lock(&pool->lock);
 	*fresh = 0;
-	if (!owned_by(pool, index, PASTE_APP)) {
+	if (!paste_pool_owns(pool, index, PASTE_APP)) {
 		error = EINVAL;
 	} else if (!keep) {
 		*fresh = paste_pool_take_locked(pool, PASTE_SLOT);
@@ -262,7 +239,7 @@ int paste_pool_send(struct paste_pool *pool, uint32_t index, bool keep, uint32_t
 	if (!error) {
 		add_stack_ref(pool, &pool->buffers[index]);
 		if (!keep)
-			set_owner(pool, &pool->buffers[index], PASTE_NONE);
+			paste_pool_set_owner(pool, &pool->buffers[index], PASTE_NONE);
 	}
 	paste_os_unlock(&pool->lock);
 	return error;
@@ -308,9 +285,9 @@ bool paste_pool_steal(struct paste_pool *pool, uint32_t index)
 	bool valid, last = false;
 
 	paste_os_lock(&pool->lock);
-	valid = owned_by(pool, index, PASTE_NONE) && pool->buffers[index].stack_refs == 1;
+	valid = paste_pool_owns(pool, index, PASTE_NONE) && pool->buffers[index].stack_refs == 1;
 	if (valid) {
-		set_owner(pool, &pool->buffers[index], PASTE_QUEUED);
+		paste_pool_set_owner(pool, &pool->buffers[index], PASTE_QUEUED);
 		last = drop_stack_ref(pool, index);
 	}
 	paste_os_unlock(&pool->lock);
@@ -321,7 +298,7 @@ bool paste_pool_steal(struct paste_pool *pool, uint32_t index)
 
 void paste_pool_release_all(struct paste_pool *pool, enum paste_owner owner)
 {
-	uint32_t index = FIRST_BUFFER;
+	uint32_t index = PASTE_FIRST_BUFFER;
 	uint32_t end;
 
 	while (index < pool->total) {

@@ -18,6 +18,8 @@
 
 #include "paste_os.h"
 
+#define PASTE_FIRST_BUFFER 2u /* 0 and 1 are never lent */
+
 enum paste_owner {
 	PASTE_FREE,   /* on the free list */
 	PASTE_NONE,   /* only the network stack refers to it */
@@ -108,8 +110,31 @@ static inline void paste_pool_unlock(struct paste_pool *pool)
 	paste_os_unlock(&pool->lock);
 }
 
-bool paste_pool_move_locked(struct paste_pool *pool, uint32_t index, enum paste_owner from,
-			    enum paste_owner to);
+static inline bool paste_pool_owns(const struct paste_pool *pool, uint32_t index,
+				   enum paste_owner owner)
+{
+	return index >= PASTE_FIRST_BUFFER && index < pool->total &&
+	       pool->buffers[index].owner == (uint8_t)owner;
+}
+
+/* For the pool itself. */
+static inline void paste_pool_set_owner(struct paste_pool *pool, struct paste_buffer *buffer,
+					enum paste_owner to)
+{
+	pool->count[buffer->owner]--;
+	pool->count[to]++;
+	buffer->owner = (uint8_t)to;
+}
+
+static inline bool paste_pool_move_locked(struct paste_pool *pool, uint32_t index,
+					  enum paste_owner from, enum paste_owner to)
+{
+	if (!paste_pool_owns(pool, index, from))
+		return false;
+	paste_pool_set_owner(pool, &pool->buffers[index], to);
+	return true;
+}
+
 /* Publish: index QUEUED -> APP; former, unless 0, is released by SLOT. False as above. */
 bool paste_pool_swap_locked(struct paste_pool *pool, uint32_t former, uint32_t index);
 uint32_t paste_pool_take_locked(struct paste_pool *pool, enum paste_owner owner);

@@ -10,7 +10,8 @@
  * others, and the ring's tail: no more slots than the ring has can wait.
  *
  * Accepting happens in syncs, one at a time. Entries are taken from the front of a flow only
- * under its socket's lock. The lock here guards lists and entries; it nests inside that one.
+ * under its socket's lock. The lock here guards lists and entries; it nests inside that
+ * one, and the flow queue's and the pool's nest inside it.
  */
 #ifndef PASTE_TRANSMIT_H
 #define PASTE_TRANSMIT_H

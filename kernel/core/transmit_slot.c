@@ -80,22 +80,17 @@ static enum fate accept(struct paste_transmit *transmit, const struct slot_copy 
 			uint32_t *fresh)
 {
 	struct paste_flow *flow;
-	enum fate fate = TAKEN;
 
 	*fresh = 0;
 	if (!slot->sound)
 		return is_genuine(transmit, slot) ? TAKEN : FOREIGN;
-	paste_os_lock(&transmit->lock);
 	flow = paste_transmit_find(transmit, slot->fd);
 	if (flow)
-		fate = enqueue_slot(transmit, flow, slot, fresh);
-	paste_os_unlock(&transmit->lock);
-	if (flow)
-		return fate;
+		return enqueue_slot(transmit, flow, slot, fresh);
 	return is_genuine(transmit, slot) ? refuse(transmit, slot) : FOREIGN;
 }
 
-/* Returns whether the slot is done with; *bad: it was nonsense. */
+/* Under the lock. Returns whether the slot is done with; *bad: it was nonsense. */
 static bool accept_slot(struct paste_transmit *transmit, struct paste_kring *kring, uint32_t i,
 			bool *bad)
 {
@@ -128,9 +123,12 @@ int paste_transmit_accept(struct paste_transmit *transmit, struct paste_kring *k
 	if (error)
 		return error;
 	transmit->round++;
-	paste_os_locks_begin();
+	paste_os_lock(&transmit->lock);
 	for (i = kring->hwcur; i != head; i = paste_kring_next(kring, i)) {
-		paste_os_locks_step(&steps);
+		if (paste_os_turn_ends(&steps)) {
+			paste_os_unlock(&transmit->lock);
+			paste_os_lock(&transmit->lock);
+		}
 		/* Accepted earlier, behind one that waits. */
 		if (kring->slot_buf[i] != 0)
 			continue;
@@ -140,7 +138,7 @@ int paste_transmit_accept(struct paste_transmit *transmit, struct paste_kring *k
 		if (bad)
 			error = EINVAL;
 	}
-	paste_os_locks_end();
+	paste_os_unlock(&transmit->lock);
 	while (kring->hwcur != head && kring->slot_buf[kring->hwcur] != 0)
 		kring->hwcur = paste_kring_next(kring, kring->hwcur);
 	return error;
