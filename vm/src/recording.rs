@@ -18,8 +18,8 @@ use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crash::Event;
 use crash::trace::{self, Header};
+use crash::{Event, image};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -33,6 +33,9 @@ pub const BASE: &str = "base.img";
 pub const RECORD: &str = "record.json";
 /// The version of the record that is written and read here.
 pub const SCHEMA: u32 = 1;
+
+/// How much of an image is read at a time.
+const READ: usize = 1 << 20;
 
 /// What trace and image do not say. Paths are relative to the folder, or absolute.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,18 +162,25 @@ fn read_record(path: &Path) -> Result<Record> {
 fn read_image(path: &Path, header: &Header) -> Result<Vec<u8>> {
     let io = |error| Error::io("read", path, error);
     let mut file = File::open(path).map_err(|error| missing(path, error))?;
-    let image = file.metadata().map_err(io)?.len();
+    let size = file.metadata().map_err(io)?.len();
     let trace = header.nvdimm_bytes;
-    if image != trace {
-        return Err(wrong(path, &trace::Error::Size { trace, image }));
+    if size != trace {
+        return Err(wrong(path, &trace::Error::Size { trace, image: size }));
     }
-    let mut bytes = Vec::new();
     // A trace may speak of any size.
-    let room = usize::try_from(image).ok().map(|len| bytes.try_reserve_exact(len));
-    if !matches!(room, Some(Ok(()))) {
-        return Err(wrong(path, &format!("there is no memory for {image} bytes")));
+    let mut room: Vec<u8> = Vec::new();
+    let fits = usize::try_from(size).is_ok_and(|len| room.try_reserve_exact(len).is_ok());
+    if !fits {
+        return Err(wrong(path, &format!("there is no memory for {size} bytes")));
     }
-    std::io::Read::read_to_end(&mut file, &mut bytes).map_err(io)?;
+    drop(room);
+    let mut bytes = vec![0; usize::try_from(size).unwrap_or_default()];
+    let mut part = vec![0; READ];
+    for zeros in bytes.chunks_mut(READ) {
+        let part = &mut part[..zeros.len()];
+        std::io::Read::read_exact(&mut file, part).map_err(io)?;
+        image::fill(zeros, part);
+    }
     header.fits(&bytes).map_err(|error| wrong(path, &error))?;
     Ok(bytes)
 }

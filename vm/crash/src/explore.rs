@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checker::{Checker, Fault, InTurn, Judges, Verdict, View};
 use crate::event::Event;
+use crate::image;
 use crate::line::Line;
 use crate::marker::Marker;
 use crate::model::stores::{TraceModel, steps};
@@ -131,7 +132,7 @@ pub fn explore_by<'a>(
     plan: &Plan,
     judges: &mut dyn Judges,
 ) -> Explored {
-    let flight = Flight::new(image.clone());
+    let flight = Flight::new(image::copy(&image));
     let mut explorer = Explorer::new(flight, plan, judges);
     let mut model = TraceModel::new(image, plan.rules);
     for (event, number) in events.into_iter().zip(1..) {

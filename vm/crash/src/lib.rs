@@ -6,6 +6,7 @@
 //! - [`line`](mod@line), [`event`], [`marker`], [`rules`]: the words of the model.
 //! - [`journal`]: what a device wrote, told by the device.
 //! - [`trace`], [`recording`]: what was seen of a run, as a file and in memory.
+//! - [`image`](mod@image): how an NVDIMM's bytes are kept.
 //! - [`state`]: what is in flight at one moment, line by line, each with its possible values.
 //! - [`model`]: two models that answer with such a state, from every store or from flushes alone;
 //!   [`litmus`] holds them against what is known of real machines.
@@ -20,6 +21,7 @@ pub mod assertion;
 pub mod checker;
 pub mod event;
 pub mod explore;
+pub mod image;
 pub mod journal;
 pub mod line;
 pub mod litmus;

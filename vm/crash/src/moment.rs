@@ -4,6 +4,7 @@ use crate::checker::{Checker, Fault, Verdict, View};
 use crate::event::Event;
 use crate::explore::flight::{Choice, Flight};
 use crate::explore::point::Point;
+use crate::image;
 use crate::marker::Marker;
 use crate::model::stores::{TraceModel, steps};
 use crate::rules::Rules;
@@ -21,7 +22,7 @@ pub struct Moment {
 impl Moment {
     /// Plays the events over the image from which the trace starts, up to the point.
     pub fn at(image: Vec<u8>, events: &[Event], rules: Rules, point: Point) -> Self {
-        let flight = Flight::new(image.clone());
+        let flight = Flight::new(image::copy(&image));
         let (model, markers) = (TraceModel::new(image, rules), Vec::new());
         let mut moment = Self { point, model, flight, markers };
         for (event, number) in events.iter().zip(1..) {

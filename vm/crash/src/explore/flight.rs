@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3;
 
+use crate::image;
 use crate::line::{Line, LineBytes};
 use crate::state::InFlight;
 
@@ -78,7 +79,7 @@ impl Flight {
     /// An image with nothing in flight.
     pub(crate) fn new(image: Vec<u8>) -> Self {
         let (none_sum, all_sum) = (0, 0);
-        Self { all: image.clone(), none: image, lines: BTreeMap::new(), none_sum, all_sum }
+        Self { all: image::copy(&image), none: image, lines: BTreeMap::new(), none_sum, all_sum }
     }
 
     /// A line has these values from now on; whether its durable bytes changed.

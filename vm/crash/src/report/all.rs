@@ -6,6 +6,7 @@ use super::{Report, Symbols, explain};
 use crate::checker::{Checker, Fault};
 use crate::event::{Event, Pc};
 use crate::explore::Failure;
+use crate::image;
 use crate::rules::Rules;
 
 /// Explains failures one after the other; of those with the same class and the same last writers
@@ -28,7 +29,7 @@ pub fn explain_all(
         if reports.len() == most {
             break;
         }
-        let report = explain(image.to_vec(), events, rules, failure, checker, symbols)?;
+        let report = explain(image::copy(image), events, rules, failure, checker, symbols)?;
         if let Some(report) = report.filter(|report| seen.insert((report.class, writers(report)))) {
             reports.push(report);
         }

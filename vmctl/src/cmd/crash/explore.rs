@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use vm::crash::assertion::assertions;
+use vm::crash::image::copy;
 use vm::crash::report::redundant;
 
 use super::lab::{self, Lab};
@@ -37,8 +38,8 @@ pub(super) fn run(args: &ExploreArgs) -> anyhow::Result<Exit> {
     let mut result = lab.result(&plan, explored);
     (result.mistakes, result.unexplained) = (mistakes, unexplained);
     let (image, events) = (&lab.recording.image, &lab.recording.events);
-    result.assertions = assertions(image.clone(), events, plan.rules, &lab.symbols);
-    result.redundant = redundant(image.clone(), events, plan.rules, &lab.symbols);
+    result.assertions = assertions(copy(image), events, plan.rules, &lab.symbols);
+    result.redundant = redundant(copy(image), events, plan.rules, &lab.symbols);
     // A u64 of states has no more digits than a f64 shows.
     #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
     let rate = states as f64 / took.max(1e-9);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use vm::check::{ExecChecker, Options};
 use vm::crash::explore::merge::Part;
+use vm::crash::image::copy;
 use vm::crash::report::explain;
 use vm::crash::symbols::GuestSymbols;
 use vm::crash::{Explored, Failure, Fault, Judges, Plan, Verdict, View, explore_by};
@@ -75,7 +76,7 @@ impl Lab {
         let Recording { image, events, .. } = &self.recording;
         let (total, last) = (events.len(), Instant::now());
         let mut told = Told { judges: &mut self.checker, progress, total, states: 0, bad: 0, last };
-        let mut found = explore_by(image.clone(), events, plan, &mut told);
+        let mut found = explore_by(copy(image), events, plan, &mut told);
         if let Some(fault) = found.fault.as_mut().filter(|_| signals::interrupted()) {
             "interrupted".clone_into(&mut fault.why);
         }
@@ -97,7 +98,7 @@ impl Lab {
             progress.step(&format!("explaining failure {number} of {}", failures.len()));
             let Recording { image, events, .. } = &self.recording;
             let (checker, symbols) = (&mut self.checker, &self.symbols);
-            match explain(image.clone(), events, plan.rules, failure, checker, symbols) {
+            match explain(copy(image), events, plan.rules, failure, checker, symbols) {
                 Ok(report) => {
                     let mistake = report.map(Mistake::new);
                     mistakes.extend(mistake.filter(|mistake| kinds.insert(mistake.kind())));

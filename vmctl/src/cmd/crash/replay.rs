@@ -1,5 +1,6 @@
 //! Replay: judges one state again.
 
+use vm::crash::image::copy;
 use vm::crash::{Checker, Failure, Moment, Plan, Rules, Verdict, View};
 
 use super::lab::{self, Lab};
@@ -23,7 +24,7 @@ pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
     let mut lab = Lab::open(&folder, judge, &args.checkers.elf, 1)?;
     let rules = rules.unwrap_or(args.checkers.rules.over(lab.recording.header.rules));
     let plan = Plan { rules, ..Plan::default() };
-    let (image, events) = (lab.recording.image.clone(), &lab.recording.events);
+    let (image, events) = (copy(&lab.recording.image), &lab.recording.events);
     if failure.point.event > events.len() as u64 {
         let why = format!("point {}: the trace has {} events", failure.point, events.len());
         return Err(Usage(why).into());

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use vm::crash::image::copy;
 use vm::crash::picture::picture;
 use vm::crash::report::{Lost, Redundant, Site};
 use vm::crash::symbols::GuestSymbols;
@@ -70,7 +71,7 @@ fn section(result: &CrashResult, mistake: &Mistake, pictures: Option<&Pictures<'
     }
     text += &table(&report.lost);
     if let Some(Pictures { recording, symbols }) = pictures {
-        let (image, rules) = (recording.image.clone(), result.part.plan.rules);
+        let (image, rules) = (copy(&recording.image), result.part.plan.rules);
         let svg = picture(image, &recording.events, rules, report, *symbols);
         let _ = writeln!(text, "<div class=\"wide\">{svg}</div>");
     }
