@@ -4,18 +4,16 @@
 //! whatever a checker does to its image, or leaves beside it, no other state meets it. A file is
 //! written sparsely, from the pages that hold anything, and which pages these are is kept up to
 //! date by the lines that changed: the cost of a state depends on what the NVDIMM holds, not on
-//! its size.
+//! its size. Where only a kernel can judge, a program in a guest does (`guest`).
 
+mod crew;
+mod guest;
 mod pages;
 mod scratch;
 mod verdict;
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crash::{Checker, Fault, Judges, Marker, Op, Verdict, View};
@@ -23,8 +21,11 @@ use crash::{Checker, Fault, Judges, Marker, Op, Verdict, View};
 use crate::error::{Error, Result};
 use crate::nvdimm::Window;
 use crate::process::{Program, Stdin, quoted};
+use crew::Crew;
 use pages::Pages;
 use scratch::Scratch;
+
+pub use guest::{GuestChecker, InGuest};
 
 /// How much of a checker's output is kept, in bytes.
 const KEPT_OUTPUT: usize = 16 << 10;
@@ -33,6 +34,8 @@ const KEPT_OUTPUT: usize = 16 << 10;
 const IMAGE: &str = "{image}";
 /// What stands for the file with the markers.
 const MARKERS: &str = "{markers}";
+/// Where the environment says what stands for the state.
+const IMAGE_NAME: &str = "CRASH_IMAGE";
 
 /// How a checker is run.
 #[derive(Clone, Debug)]
@@ -55,14 +58,7 @@ pub struct ExecChecker {
     options: Options,
     scratch: Scratch,
     pages: Pages,
-    jobs: Option<Sender<Job>>,
-    workers: Vec<JoinHandle<()>>,
-    ended: Receiver<(u64, Answer)>,
-    /// Answers that came before their turn.
-    early: BTreeMap<u64, Answer>,
-    /// The number of the next state that is handed in, and of the next that is taken out.
-    next_in: u64,
-    next_out: u64,
+    crew: Crew<Job, Answer>,
 }
 
 type Answer = std::result::Result<Verdict, Fault>;
@@ -70,7 +66,6 @@ type Answer = std::result::Result<Verdict, Fault>;
 /// One state that waits for its verdict.
 #[derive(Debug)]
 struct Job {
-    number: u64,
     program: Program,
     folder: PathBuf,
     limit: Duration,
@@ -90,17 +85,8 @@ impl ExecChecker {
         let at_once = options.at_once.max(1);
         let bytes = options.window.len().saturating_mul(at_once as u64);
         let scratch = Scratch::new(&options.places, bytes)?;
-        let (jobs, queue) = channel();
-        let (answers, ended) = channel();
-        let queue = Arc::new(Mutex::new(queue));
-        let worker = |_| {
-            let (queue, answers) = (Arc::clone(&queue), answers.clone());
-            std::thread::spawn(move || work(&queue, &answers))
-        };
-        let workers = (0..at_once).map(worker).collect();
-        let (jobs, pages, early) = (Some(jobs), Pages::default(), BTreeMap::new());
-        let (next_in, next_out) = (0, 0);
-        Ok(Self { options, scratch, pages, jobs, workers, ended, early, next_in, next_out })
+        let crew = Crew::new(at_once, work);
+        Ok(Self { options, scratch, pages: Pages::default(), crew })
     }
 
     /// Writes a state's files; the program that judges it.
@@ -118,23 +104,19 @@ impl ExecChecker {
         let stdin = Stdin::File(File::open(&markers).map_err(io)?);
         let command = self.options.command.replace(IMAGE, &quoted(&image));
         let command = command.replace(MARKERS, &quoted(&markers));
-        let checkpoint = view.markers.iter().rev().find(|marker| marker.op == Op::Checkpoint);
-        let checkpoint = checkpoint.map_or_else(String::new, |marker| marker.args[0].to_string());
         let program = Program::new("/bin/sh").args(["-c", &command]).stdin(stdin);
-        let program = program.env("CRASH_IMAGE", &image).env("CRASH_CHECKPOINT", checkpoint);
-        Ok(program.env("CRASH_POINT", view.point.to_string()))
+        let told = environment(view)
+            .into_iter()
+            .fold(program, |program, (name, value)| program.env(name, value));
+        Ok(told.env(IMAGE_NAME, &image))
     }
+}
 
-    /// Takes the next answer in, whichever it is; waits for it. False if none is to come.
-    fn receive(&mut self) -> bool {
-        let open = self.next_in - self.next_out - self.early.len() as u64;
-        // The workers live as long as this checker.
-        let Some(Ok((number, answer))) = (open > 0).then(|| self.ended.recv()) else {
-            return false;
-        };
-        self.early.insert(number, answer);
-        true
-    }
+/// What else a checker finds in its environment: the last CHECKPOINT and where power was lost.
+fn environment(view: &View<'_>) -> [(&'static str, String); 2] {
+    let checkpoint = view.markers.iter().rev().find(|marker| marker.op == Op::Checkpoint);
+    let checkpoint = checkpoint.map_or_else(String::new, |marker| marker.args[0].to_string());
+    [("CRASH_CHECKPOINT", checkpoint), ("CRASH_POINT", view.point.to_string())]
 }
 
 /// The markers, one JSON a line.
@@ -144,52 +126,32 @@ fn lines(markers: &[Marker]) -> String {
     markers.iter().map(line).collect()
 }
 
-/// Judges states until there are no more.
-fn work(queue: &Mutex<Receiver<Job>>, answers: &Sender<(u64, Answer)>) {
-    loop {
-        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { number, program, folder, limit }) = next else { return };
-        let ended = program.run_contained(limit, KEPT_OUTPUT);
-        let answer = verdict::of(ended, limit);
-        let removed = fs::remove_dir_all(&folder).map_err(|error| {
-            Fault(format!("what the checker left cannot be removed: {}: {error}", folder.display()))
-        });
-        if answers.send((number, removed.and(answer))).is_err() {
-            return;
-        }
-    }
+/// Judges a state.
+fn work(Job { program, folder, limit }: Job) -> Answer {
+    let ended = program.run_contained(limit, KEPT_OUTPUT);
+    let answer = verdict::of(ended, limit);
+    let removed = fs::remove_dir_all(&folder).map_err(|error| {
+        Fault(format!("what the checker left cannot be removed: {}: {error}", folder.display()))
+    });
+    removed.and(answer)
 }
 
 impl Judges for ExecChecker {
     fn hand_in(&mut self, view: &View<'_>) {
-        while self.next_in - self.next_out - self.early.len() as u64 >= self.workers.len() as u64 {
-            self.receive();
-        }
-        let (number, limit) = (self.next_in, self.options.limit);
-        let folder = self.scratch.path().join(number.to_string());
-        self.next_in += 1;
+        let number = self.crew.wait_for_room();
+        let (folder, limit) = (self.scratch.path().join(number.to_string()), self.options.limit);
         match self.prepare(view, &folder) {
-            Ok(program) => {
-                let job = Job { number, program, folder, limit };
-                // The workers listen as long as this checker lives.
-                let _ = self.jobs.as_ref().map(|jobs| jobs.send(job).is_ok());
-            }
+            Ok(program) => self.crew.hand_in(Job { program, folder, limit }),
             Err(error) => {
                 // What is there of it goes at the end at the latest.
                 let _ = fs::remove_dir_all(&folder);
-                self.early.insert(number, Err(verdict::of_error(&error)));
+                self.crew.answer(Err(verdict::of_error(&error)));
             }
         }
     }
 
     fn next(&mut self, wait: bool) -> Option<Answer> {
-        while let Ok((number, answer)) = self.ended.try_recv() {
-            self.early.insert(number, answer);
-        }
-        while wait && !self.early.contains_key(&self.next_out) && self.receive() {}
-        let answer = self.early.remove(&self.next_out)?;
-        self.next_out += 1;
-        Some(answer)
+        self.crew.next(wait)
     }
 }
 
@@ -197,16 +159,6 @@ impl Checker for ExecChecker {
     fn check(&mut self, view: &View<'_>) -> Answer {
         self.hand_in(view);
         self.next(true).unwrap_or_else(|| Err(Fault("a verdict is missing".to_owned())))
-    }
-}
-
-impl Drop for ExecChecker {
-    fn drop(&mut self) {
-        self.jobs = None;
-        for worker in self.workers.drain(..) {
-            // One that panicked has said so itself.
-            let _ = worker.join();
-        }
     }
 }
 

@@ -7,13 +7,13 @@ mod support;
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use agent_proto::{End, Frame};
-use vm::crash::checker::{Checker, Fault, Verdict, View};
+use vm::check::{GuestChecker, InGuest};
 use vm::crash::event::{Pc, Vcpu};
-use vm::crash::explore::point::Point;
-use vm::crash::marker::{Marker, Op};
+use vm::crash::{Checker, Fault, Judges, Marker, Op, Point, Verdict, View};
 use vm::nvdimm::Mode;
 use vm::{Command, Error, Failure, Guest, Mac, Mib, Nic, Nvdimm, Template};
 
@@ -152,13 +152,17 @@ fn judged(end: End) -> Result<Verdict, Fault> {
     check(&play, &image(&play))
 }
 
+fn checker(play: &Play) -> GuestChecker {
+    let command = "look {image} {markers}".to_owned();
+    let (limit, dir) = (Duration::from_secs(9), play.dir.path().join("copies"));
+    let options = InGuest { command, limit, dir, at_once: 2 };
+    GuestChecker::new(&Arc::new(template(play).unwrap()), options)
+}
+
 fn check(play: &Play, image: &[u8]) -> Result<Verdict, Fault> {
-    let (template, dir) = (template(play).unwrap(), play.dir.path().join("c"));
-    let mut checker = vm::GuestChecker::new(&template, "look {}", Duration::from_secs(9), &dir);
     let args = [7, 0, 0];
     let marker = Marker { vcpu: Vcpu(0), pc: Pc(1), op: Op::Checkpoint, args, ranges: vec![] };
-    let (point, markers) = (Point::default(), &[marker]);
-    checker.check(&View { image, changed: None, point, markers })
+    checker(play).check(&View { image, changed: None, point: Point::default(), markers: &[marker] })
 }
 
 fn image(play: &Play) -> Vec<u8> {
@@ -169,12 +173,33 @@ fn image(play: &Play) -> Vec<u8> {
 fn only_a_programs_own_word_is_a_verdict() {
     assert_eq!(judged(End::Code(0)), Ok(Verdict::Good));
     assert_eq!(judged(End::Code(1)), Ok(Verdict::Bad("a hole".into())));
-    let told = "checker \"look {}\": no verdict: exit code 2: a hole";
-    assert_eq!(judged(End::Code(2)), Err(Fault(told.into())));
-    let told = "checker \"look {}\": no verdict: killed by signal 11: a hole";
-    assert_eq!(judged(End::Signal(11)), Err(Fault(told.into())));
-    let told = "checker \"look {}\": no verdict within 9s: a hole";
-    assert_eq!(judged(End::Timeout), Err(Fault(told.into())));
+    let none = |end| judged(end).unwrap_err().to_string();
+    assert!(none(End::Code(2)).contains("no verdict: exit status 2 (0 is good, 1 is bad)"));
+    assert!(none(End::Signal(11)).ends_with("killed by signal 11 (SIGSEGV)\n    | a hole"));
+    assert!(none(End::Timeout).contains("its time was over after 9s"));
+}
+
+#[test]
+fn a_copy_leaves_its_folder_only_if_it_gave_no_verdict() {
+    for (code, left) in [(0, 0), (1, 0), (3, 1)] {
+        let play = play("load; pinged; find; asked; ended 3");
+        play.put_frame("exit 3", &Frame::Exit(3, End::Code(code)));
+        let _ = check(&play, &image(&play));
+        assert_eq!(fs::read_dir(play.dir.path().join("copies")).unwrap().count(), left);
+    }
+}
+
+#[test]
+fn several_copies_judge_at_a_time_and_answer_in_order() {
+    // One copy's program waits for the other's.
+    let meet = "mkdir ${0%/*}/one 2>&- || touch ${0%/*}/two; until [ -e ${0%/*}/two ]; do :; done";
+    let play = play(&format!("load; pinged; find; asked; {meet}; ended 3"));
+    let (image, mut checker) = (image(&play), checker(&play));
+    let view = View { image: &image, changed: None, point: Point::default(), markers: &[] };
+    checker.hand_in(&view);
+    checker.hand_in(&view);
+    let answers = [(); 3].map(|()| checker.next(true));
+    assert_eq!(answers, [Some(Ok(Verdict::Good)), Some(Ok(Verdict::Good)), None]);
 }
 
 #[test]
@@ -183,7 +208,7 @@ fn what_stops_a_copy_is_a_fault() {
     let fault = check(&play, &image(&play)).unwrap_err().to_string();
     assert!(fault.contains("guest panicked"), "{fault}");
     let fault = check(&play, &[0; 4096]).unwrap_err().to_string();
-    assert!(fault.starts_with("checker \"look {}\": read "), "{fault}");
+    assert!(fault.starts_with("the checker gave no verdict: read "), "{fault}");
 }
 
 #[test]
@@ -192,6 +217,7 @@ fn a_checker_is_told_the_place_and_the_markers() {
     check(&play, &image(&play)).unwrap();
     let told = fs::read(play.dir.path().join("told")).unwrap();
     let told = String::from_utf8_lossy(&told);
-    assert!(told.contains("look /dev/dax0.0"), "{told}");
+    assert!(told.contains("look /dev/dax0.0 /dev/stdin"), "{told}");
+    assert!(told.contains("CRASH_CHECKPOINT") && told.contains("CRASH_POINT"), "{told}");
     assert!(told.contains(r#""op":"checkpoint","args":[7,0,0]"#), "{told}");
 }

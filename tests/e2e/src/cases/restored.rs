@@ -1,15 +1,17 @@
 //! Restored cases: crash states judged by programs in guests that are brought back for each.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use vm::check::{GuestChecker, InGuest};
 use vm::crash::checker::{Checker, Fault, Verdict, View};
 use vm::crash::explore::{Explored, Plan, explore_state};
 use vm::crash::line::{LINE, LineBytes, Offset};
 use vm::crash::state::InFlight;
 use vm::nvdimm::Mode;
-use vm::{Command, GuestChecker, Mib, Nvdimm, Template};
+use vm::{Command, Mib, Nvdimm, Template};
 
 use crate::bench::PROGRAM;
 use crate::rig::Rig;
@@ -32,12 +34,15 @@ const WRONG: &str = "done without the data";
 /// one that cannot judge says nothing.
 pub(super) fn judges(rig: &mut Rig) -> anyhow::Result<()> {
     rig.step("boot the guest and save it");
-    let template = rig.template(SIZE)?;
-    let dir = rig.dir().join("copy");
-    let checker = |script: &str, limit| GuestChecker::new(&template, script, limit, &dir);
+    let template = Arc::new(rig.template(SIZE)?);
+    let dir = rig.dir().join("copies");
+    let checker = |command: &str, limit| {
+        let (command, dir) = (command.to_owned(), dir.clone());
+        GuestChecker::new(&template, InGuest { command, limit, dir, at_once: 1 })
+    };
     rig.step("judge a devdax NVDIMM");
     let (good, bad) = devdax(rig)?;
-    let mut program = checker(&format!("{PROGRAM} persistence::recover {{}}"), LIMIT);
+    let mut program = checker(&format!("{PROGRAM} persistence::recover {{image}}"), LIMIT);
     expect_good(&judge(&good, &mut program))?;
     expect_bad(&judge(&bad, &mut program), "open the pool")?;
     rig.step("judge a file system");
@@ -55,9 +60,9 @@ pub(super) fn judges(rig: &mut Rig) -> anyhow::Result<()> {
     rig.step("meet what is no verdict");
     expect_bad(&judge(&without_superblock(&image), &mut in_guest), "mount")?;
     let hangs = checker(&format!("exec {PROGRAM} rig::hangs"), Duration::from_secs(2));
-    expect_fault(&image, hangs, "rig::hangs\": no verdict within 2s")?;
-    let absent = checker("no_such_program {}", LIMIT);
-    expect_fault(&image, absent, "no verdict: exit code 127")?;
+    expect_fault(&image, hangs, "its time was over after 2s")?;
+    let absent = checker("no_such_program {image}", LIMIT);
+    expect_fault(&image, absent, "no verdict: exit status 127")?;
     let panics = checker("echo c > /proc/sysrq-trigger", LIMIT);
     expect_fault(&image, panics, "guest panicked")
 }
@@ -120,7 +125,7 @@ fn on_host(view: &View<'_>) -> Result<Verdict, Fault> {
 /// What the guest says: with its file system.
 fn script() -> String {
     let [data, done] = CHANGED;
-    let wrong = format!("grep -q '{done}' {{}}/file && ! grep -q '{data}' {{}}/file");
+    let wrong = format!("grep -q '{done}' {{image}}/file && ! grep -q '{data}' {{image}}/file");
     format!("if {wrong}; then echo {WRONG}; exit 1; fi")
 }
 
@@ -131,7 +136,7 @@ fn without_superblock(image: &[u8]) -> Vec<u8> {
     image
 }
 
-fn judge(image: &[u8], checker: &mut GuestChecker<'_>) -> Explored {
+fn judge(image: &[u8], checker: &mut GuestChecker) -> Explored {
     explore_state(image.to_vec(), Vec::new(), Vec::new(), &Plan::default(), checker)
 }
 
@@ -146,7 +151,7 @@ fn expect_bad(found: &Explored, words: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn expect_fault(image: &[u8], mut checker: GuestChecker<'_>, words: &str) -> anyhow::Result<()> {
+fn expect_fault(image: &[u8], mut checker: GuestChecker, words: &str) -> anyhow::Result<()> {
     let found = judge(image, &mut checker);
     let told = found.fault.as_ref().is_some_and(|fault| fault.why.contains(words));
     ensure!(told && found.failing == 0, "a fault by {words:?}, but: {found:?}");
