@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use vm::crash::Survivors;
+use vm::crash::{CrashState, Survivors};
 use vm::vnet::{Counters, FileOffset, Host, Observer, Region, Tcp, Tear, Torn, Vnet};
 use vm::watch::Stats;
 use vm::{Command, Exit, ExitCode, Guest, PowerLost, Watch};
@@ -249,13 +249,15 @@ pub struct DarkBench {
     nvdimm: Option<Medium>,
     program: Vec<u8>,
     deadline: Instant,
+    watch: Option<Watch>,
 }
 
 impl Bench {
-    /// Cuts the guest's power.
+    /// Cuts the guest's power. What the NVDIMM holds is then every store that was made; see
+    /// [`DarkBench::states`] for what else it may hold.
     pub fn power_fail(self) -> DarkBench {
-        let Self { guest, vnet, nvdimm, program, deadline, .. } = self;
-        DarkBench { guest: guest.power_fail(), vnet, nvdimm, program, deadline }
+        let Self { guest, vnet, nvdimm, program, deadline, watch } = self;
+        DarkBench { guest: guest.power_fail(), vnet, nvdimm, program, deadline, watch }
     }
 
     /// Shuts the guest down in order.
@@ -263,9 +265,9 @@ impl Bench {
     /// # Errors
     /// It does not get there.
     pub fn shut_down(self) -> anyhow::Result<DarkBench> {
-        let Self { guest, vnet, nvdimm, program, deadline, .. } = self;
+        let Self { guest, vnet, nvdimm, program, deadline, watch } = self;
         let guest = guest.shut_down().context("shut down the guest")?;
-        Ok(DarkBench { guest, vnet, nvdimm, program, deadline })
+        Ok(DarkBench { guest, vnet, nvdimm, program, deadline, watch })
     }
 }
 
@@ -275,17 +277,26 @@ impl DarkBench {
     /// # Errors
     /// It does not come up.
     pub fn boot(self) -> anyhow::Result<Bench> {
-        let Self { guest, vnet, nvdimm, program, deadline } = self;
+        let Self { guest, vnet, nvdimm, program, deadline, watch } = self;
         let guest = guest.boot().context("boot the guest again")?;
-        Bench::equip(guest, vnet, nvdimm, program, deadline)
+        Ok(Bench::equip(guest, vnet, nvdimm, program, deadline)?.watched(watch))
     }
 
-    /// Leaves in the NVDIMM what survived of what was not durable.
+    /// What may be left of the NVDIMM: what was durable, and the lines in flight.
     ///
     /// # Errors
-    /// No observer knows what was durable.
+    /// No observer knows.
+    pub fn states(&self) -> anyhow::Result<(CrashState, Vec<u8>)> {
+        let state = self.guest.crash_state().context("read what was durable")?;
+        state.context("a bench with an observer of what is durable")
+    }
+
+    /// Leaves the NVDIMM in one of these states.
+    ///
+    /// # Errors
+    /// No observer knows them.
     pub fn settle(&self, survivors: Survivors) -> anyhow::Result<()> {
-        self.guest.settle(survivors).context("settle what survived")
+        self.guest.settle(survivors).context("leave what survived")
     }
 
     /// What the host sees of the guest's NVDIMM.

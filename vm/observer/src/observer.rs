@@ -31,6 +31,8 @@ pub(crate) struct Observer {
     /// Whether a CPU's conditional callbacks can be trusted: QEMU 10.0 confuses CPUs after one
     /// where a single thread executes several.
     pub(crate) is_single: bool,
+    /// Whether instructions are counted, which costs a little in every block.
+    pub(crate) counts: bool,
     pub(crate) instructions: Field,
     /// Not 0 if a fence of this CPU could change anything.
     pub(crate) waits: Field,
@@ -87,6 +89,7 @@ impl Observer {
         }
         Ok(Self {
             is_single: cpus == 1,
+            counts: options.mode == Mode::Count,
             instructions: qemu::field(),
             waits: qemu::field(),
             watch,

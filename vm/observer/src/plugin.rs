@@ -99,7 +99,9 @@ fn vcpu_begins() {
 
 fn block_is_translated(block: &Translation) {
     let Some(observer) = OBSERVER.get() else { return };
-    block.add(observer.instructions, block.len() as u64);
+    if observer.counts {
+        block.add(observer.instructions, block.len() as u64);
+    }
     let mut is_watched = match &observer.watch {
         Some(watch) => !watch.is_trace || IS_TRACED.load(Ordering::Relaxed),
         None => false,
@@ -120,9 +122,12 @@ fn block_is_translated(block: &Translation) {
 
 /// Has instruction `n` call us if it does something to the NVDIMM.
 fn watch(observer: &Observer, block: &Translation, n: usize, bytes: &[u8]) {
-    let pc = block.address(n);
-    let does = Does::decode(bytes, pc);
     let is_trace = observer.watch.as_ref().is_some_and(|watch| watch.is_trace);
+    let does = Does::decode(bytes, || block.address(n));
+    if does == Does::Else && !is_trace {
+        return;
+    }
+    let pc = block.address(n);
     let past_caches = does == Does::StorePastCaches;
     match does {
         Does::Wait(crash::FenceKind::Locked) if observer.is_single => {

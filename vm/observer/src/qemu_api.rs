@@ -219,19 +219,29 @@ pub(crate) fn value(access: Access) -> ([u8; 16], usize) {
 
 /// A block during its translation: the callback that brought it has not returned yet.
 #[derive(Debug)]
-pub(crate) struct Translation(*mut Block);
+pub(crate) struct Translation {
+    block: *mut Block,
+    len: usize,
+}
 
 impl Translation {
+    /// # Safety
+    /// QEMU passed the block to a callback that does not return before this is dropped.
+    unsafe fn new(block: *mut Block) -> Self {
+        // SAFETY: by this function's contract the block lives.
+        let len = unsafe { (functions().common.block_len)(block) };
+        Self { block, len }
+    }
+
     /// Number of its instructions.
     pub(crate) fn len(&self) -> usize {
-        // SAFETY: the block lives during the callback.
-        unsafe { (functions().common.block_len)(self.0) }
+        self.len
     }
 
     /// Adds `n` to the field of the executing CPU each time the block runs.
     pub(crate) fn add(&self, field: Field, n: u64) {
         // SAFETY: the block lives during the callback; `field` is from `field()`.
-        unsafe { (functions().common.add_per_vcpu)(self.0, ADD_U64, field, n) }
+        unsafe { (functions().common.add_per_vcpu)(self.block, ADD_U64, field, n) }
     }
 
     /// Copies the bytes of instruction `n` into `bytes`; its whole length.
@@ -274,9 +284,9 @@ impl Translation {
     }
 
     fn instruction(&self, n: usize) -> *mut Instruction {
-        assert!(n < self.len(), "instruction {n} of a block of {}", self.len());
+        assert!(n < self.len, "instruction {n} of a block of {}", self.len);
         // SAFETY: the block lives during the callback, and it has this instruction.
-        unsafe { (functions().common.block_get)(self.0, n) }
+        unsafe { (functions().common.block_get)(self.block, n) }
     }
 }
 

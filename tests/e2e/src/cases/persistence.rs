@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, anyhow, bail, ensure};
 use serde_json::Value;
 use vm::Mib;
+use vm::crash::{Plan, Survivors, Verdict, View, explore_state};
 use vm::vnet::{Direction, Filter, Tcp, hash};
 
 use crate::bench::{Bench, DarkBench, PATIENCE, PORT};
@@ -14,6 +15,7 @@ use crate::oracle::Span;
 use crate::oracle::records::{Record, judge_ownership, judge_recovery, lost};
 use crate::part::{Part, number};
 use crate::rig::Rig;
+use crate::seed::Seed;
 
 /// How often the power is cut in one run of the case.
 const CUTS: u64 = 20;
@@ -30,12 +32,17 @@ const POOL: &str = "/dev/dax0.0";
 /// After each loss of power all acknowledged records are there, and the log goes on.
 pub(super) fn log(rig: &mut Rig) -> anyhow::Result<()> {
     let mut story = Story::begin(rig, "none")?;
-    let mut bench = rig.boot(Needs::devdax(Mib(64)))?;
+    let mut bench = rig.boot(Needs::devdax(Mib(32)).observed())?;
     for cut in 0..CUTS {
         rig.step(format!("cut the power, {} of {CUTS}", cut + 1));
         let records = 1 + rig.seed().part(cut).below(MOST);
         let session = story.serve(&bench, records).with_context(|| format!("run {cut}"))?;
-        bench = session.power_fail(bench).boot()?;
+        kept_promises(&bench)?;
+        let dark = session.power_fail(bench);
+        story
+            .lose(&dark, rig.seed().part(0x20_0000 + cut))
+            .with_context(|| format!("run {cut}"))?;
+        bench = dark.boot()?;
     }
     rig.step("shut down in order");
     drop(story.serve(&bench, 1 + MOST)?);
@@ -48,9 +55,10 @@ pub(super) fn log(rig: &mut Rig) -> anyhow::Result<()> {
 /// The judge says no when the server replies before it stores.
 pub(super) fn ack_early(rig: &mut Rig) -> anyhow::Result<()> {
     let mut story = Story::begin(rig, "ack_early")?;
-    let bench = rig.boot(Needs::devdax(Mib(64)))?;
-    let bench = story.serve(&bench, 5)?.power_fail(bench).boot()?;
-    must_fail(story.recover(&bench), "were acknowledged")
+    let bench = rig.boot(Needs::devdax(Mib(64)).observed())?;
+    let dark = story.serve(&bench, 5)?.power_fail(bench);
+    must_fail(story.lose(&dark, rig.seed()), "were acknowledged")?;
+    must_fail(story.recover(&dark.boot()?), "were acknowledged")
 }
 
 /// The judge says no when the kernel is not told which buffers the log owns.
@@ -93,18 +101,20 @@ impl Session {
 /// A row of runs of one log: what was sent and what the client was told, over all of them.
 pub(super) struct Story {
     module: PathBuf,
-    seed: crate::seed::Seed,
+    seed: Seed,
     fault: &'static str,
     sent: Vec<Record>,
     acked: usize,
     lost: usize,
+    /// Crash states that were judged.
+    states: u64,
 }
 
 impl Story {
     /// A log that is empty, and what is done wrong on purpose.
     pub(super) fn begin(rig: &Rig, fault: &'static str) -> anyhow::Result<Self> {
         let (module, seed) = (rig.module(&[])?, rig.seed());
-        Ok(Self { module, seed, fault, sent: Vec::new(), acked: 0, lost: 0 })
+        Ok(Self { module, seed, fault, sent: Vec::new(), acked: 0, lost: 0, states: 0 })
     }
 
     /// One run: the guest recovers, then serves until `replies` records are acknowledged; one
@@ -145,6 +155,26 @@ impl Story {
             self.acked = self.sent.len();
         }
         Ok(())
+    }
+
+    /// Judges everything that the loss of power may have left, and leaves one of it.
+    fn lose(&mut self, dark: &DarkBench, seed: Seed) -> anyhow::Result<()> {
+        let (state, durable) = dark.states()?;
+        let start = usize::try_from(dark.nvdimm()?.of_pool(0, 0)?.start).context("a place")?;
+        let plan = Plan { seed: seed.part(0).below(u64::MAX), ..Plan::default() };
+        let mut checker = |view: &View<'_>| {
+            let recovered = remains(&view.image[start..]);
+            let verdict =
+                recovered.and_then(|recovered| judge_recovery(&self.sent, self.acked, &recovered));
+            Ok(verdict.map_or_else(Verdict::Bad, |()| Verdict::Good))
+        };
+        let found = explore_state(durable, state.lines, Vec::new(), &plan, &mut checker);
+        self.states += found.states;
+        if let Some(failure) = found.failures.first() {
+            let (failing, states) = (found.failing, found.states);
+            bail!("{failing} of {states} states: {} ({:?})", failure.why, failure.choice);
+        }
+        dark.settle(Survivors::Random(plan.seed))
     }
 
     /// Recovery without a run after it.
@@ -193,8 +223,31 @@ impl Story {
 
     pub(super) fn report(&self, rig: &mut Rig) -> anyhow::Result<()> {
         rig.count("records_acked", self.acked as u64)?;
-        rig.count("records_lost", self.lost as u64)
+        rig.count("records_lost", self.lost as u64)?;
+        rig.count("states", self.states)
     }
+}
+
+/// Whether all that the library has promised to be durable was so at that moment.
+fn kept_promises(bench: &Bench) -> anyhow::Result<()> {
+    let all = bench.watch()?.assertions().context("read the verdicts on promises")?;
+    ensure!(!all.is_empty(), "the library has promised nothing");
+    let broken: Vec<_> = all.iter().filter(|one| !one.missing.is_empty()).collect();
+    if let Some(first) = broken.first() {
+        let (broken, all) = (broken.len(), all.len());
+        bail!("{broken} of {all} times something else was durable than was promised: {first:?}");
+    }
+    Ok(())
+}
+
+/// The records in an image of the pool.
+fn remains(image: &[u8]) -> Result<Vec<Record>, String> {
+    let remains = paste_net::Remains::read(image).map_err(|error| error.to_string())?;
+    let records = remains.records().map(|parts| {
+        let bytes = parts.collect::<Vec<_>>().concat();
+        Record { len: bytes.len(), hash: hash(&bytes) }
+    });
+    Ok(records.collect())
 }
 
 fn record(told: &Value) -> anyhow::Result<Record> {

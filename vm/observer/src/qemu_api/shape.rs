@@ -160,7 +160,8 @@ extern "C" fn new_block(block: *mut Block, _: Data) {
 
 fn translate(block: *mut Block) {
     if let Some((_, callbacks)) = PLUGIN.get() {
-        (callbacks.block)(&Translation(block));
+        // SAFETY: QEMU passed the block to the callback that this is a part of.
+        (callbacks.block)(&unsafe { Translation::new(block) });
     }
 }
 
