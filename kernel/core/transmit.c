@@ -145,15 +145,28 @@ void paste_transmit_join(struct paste_transmit *transmit, struct paste_flow *flo
 	paste_os_unlock(&transmit->lock);
 }
 
-void paste_transmit_leave(struct paste_transmit *transmit, struct paste_flow *flow)
+/* Under the lock. It may be gone already. */
+static void unname(struct paste_transmit *transmit, struct paste_flow *flow)
 {
 	struct paste_flow **link = bucket(transmit, flow->fd);
 
-	paste_os_lock(&transmit->lock);
 	while (*link && *link != flow)
 		link = &(*link)->fd_next;
 	if (*link)
 		*link = flow->fd_next;
+}
+
+void paste_transmit_stop(struct paste_transmit *transmit, struct paste_flow *flow)
+{
+	paste_os_lock(&transmit->lock);
+	unname(transmit, flow);
+	paste_os_unlock(&transmit->lock);
+}
+
+void paste_transmit_leave(struct paste_transmit *transmit, struct paste_flow *flow)
+{
+	paste_os_lock(&transmit->lock);
+	unname(transmit, flow);
 	drop_all(transmit, flow);
 	make_unready(transmit, flow);
 	paste_os_unlock(&transmit->lock);

@@ -50,7 +50,9 @@ void paste_transmit_exit(struct paste_transmit *transmit);
 
 /* The flow can be named by slots. Its fields of this file are zero. */
 void paste_transmit_join(struct paste_transmit *transmit, struct paste_flow *flow);
-/* Not any more; what it had to send is dropped. */
+/* Slots that name it find no flow from now on; what was accepted before is still to be sent. */
+void paste_transmit_stop(struct paste_transmit *transmit, struct paste_flow *flow);
+/* The same, and what it has to send is dropped. */
 void paste_transmit_leave(struct paste_transmit *transmit, struct paste_flow *flow);
 
 /*

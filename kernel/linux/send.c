@@ -84,20 +84,75 @@ static bool needs_timer(const struct sock *sk)
 	return tcp_rtx_and_write_queues_empty(sk);
 }
 
+/* What makes TCP say that a socket is full. */
+struct limits {
+	int sndbuf;
+	u32 lowat;
+	bool locked;
+};
+
+static struct limits limits_of(const struct sock *sk)
+{
+	return (struct limits){
+		.sndbuf = sk->sk_sndbuf,
+		.lowat = tcp_sk(sk)->notsent_lowat,
+		.locked = sk->sk_userlocks & SOCK_SNDBUF_LOCK,
+	};
+}
+
+/*
+ * When memory is short, TCP halves the buffer unless the user has set its size, and lets a socket
+ * that is full then have a little; the next entry needs a buffer without limit again.
+ */
+static void lift_limits(struct sock *sk)
+{
+	sk->sk_userlocks &= ~SOCK_SNDBUF_LOCK;
+	WRITE_ONCE(sk->sk_sndbuf, INT_MAX / 2);
+	WRITE_ONCE(tcp_sk(sk)->notsent_lowat, UINT_MAX);
+}
+
+static void set_limits(struct sock *sk, const struct limits *limits)
+{
+	if (limits->locked)
+		sk->sk_userlocks |= SOCK_SNDBUF_LOCK;
+	WRITE_ONCE(sk->sk_sndbuf, limits->sndbuf);
+	WRITE_ONCE(tcp_sk(sk)->notsent_lowat, limits->lowat);
+}
+
+/* Returns what TCP said last: above 0 if nothing is left, else a negative errno; 0: nothing was. */
+static int send_entries(struct paste_socket *socket, bool without_limits)
+{
+	struct paste_port *port = socket->port;
+	struct paste_send send;
+	bool more = paste_transmit_front(&port->transmit, &socket->flow, &send);
+	int sent = 0;
+
+	while (more) {
+		if (without_limits)
+			lift_limits(socket->sk);
+		sent = send_entry(socket->sk, port->pool, &send);
+		if (sent <= 0)
+			break;
+		more = paste_transmit_sent(&port->transmit, &socket->flow, sent, &send);
+	}
+	return sent;
+}
+
+bool paste_send_last(struct paste_socket *socket)
+{
+	struct limits limits = limits_of(socket->sk);
+	int sent = send_entries(socket, true);
+
+	set_limits(socket->sk, &limits);
+	return sent >= 0;
+}
+
 void paste_send(struct paste_socket *socket)
 {
 	struct paste_port *port = socket->port;
 	struct paste_transmit *transmit = &port->transmit;
-	struct paste_send send;
-	bool more = paste_transmit_front(transmit, &socket->flow, &send);
-	int sent = 0;
+	int sent = send_entries(socket, false);
 
-	while (more) {
-		sent = send_entry(socket->sk, port->pool, &send);
-		if (sent <= 0)
-			break;
-		more = paste_transmit_sent(transmit, &socket->flow, sent, &send);
-	}
 	if (sent == -EAGAIN && needs_timer(socket->sk)) {
 		paste_transmit_ready(transmit, &socket->flow);
 		schedule_delayed_work(&paste_port_linux(port)->retry, HZ / 50 + 1);

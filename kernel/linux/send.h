@@ -19,6 +19,12 @@ struct ubuf_info;
  */
 void paste_send(struct paste_socket *socket);
 /*
+ * Likewise, before the stream ends: TCP takes all, full or not. That is what a flow can have
+ * waiting, and no more than a ring beyond it, as a sync cannot go on before we are done. False: it
+ * did not (the connection is dead, there is no memory); the rest stays.
+ */
+bool paste_send_last(struct paste_socket *socket);
+/*
  * For what buffer index sends, with a reference; somebody keeps the buffer meanwhile by a stack
  * reference. *took, unless it is NULL: that one was taken over.
  */

@@ -25,7 +25,7 @@
 static struct tcp_ulp_ops ulp;
 static struct paste_socket *registering; /* under the control lock */
 
-/* TCP over IPv4 and over IPv6 with a close of our own, and what they are copies of. */
+/* TCP over IPv4 and over IPv6 with ends of our own, and what they are copies of. */
 static struct proto protos[2];
 static struct proto *originals[2];
 
@@ -147,6 +147,16 @@ void paste_socket_leave_port(struct paste_socket *socket)
 	socket->port = NULL;
 }
 
+bool paste_socket_finish(struct paste_socket *socket)
+{
+	bool all;
+
+	paste_transmit_stop(&socket->port->transmit, &socket->flow);
+	all = paste_send_last(socket);
+	paste_socket_leave_port(socket);
+	return all;
+}
+
 /* And from the list: TCP has nothing more of the port's, or the port outlives it. Likewise. */
 static void leave_lender(struct paste_socket *socket)
 {
@@ -165,9 +175,17 @@ void paste_socket_return_loans(struct paste_socket *socket)
 	leave_lender(socket);
 }
 
+/* A stream without its end must not look whole: the peer gets a reset, as with SO_LINGER 0. */
+static void make_abortive(struct sock *sk)
+{
+	sock_set_flag(sk, SOCK_LINGER);
+	sk->sk_lingertime = 0;
+}
+
 /*
  * The last descriptor goes. TCP may keep the socket for long, but its number may be another
- * socket's at once, so nothing more of this one may come to a slot.
+ * socket's at once, so nothing more of this one may come to a slot. What was accepted from slots
+ * is TCP's now: it ends the stream behind it.
  */
 static void close_socket(struct sock *sk, long timeout)
 {
@@ -176,15 +194,29 @@ static void close_socket(struct sock *sk, long timeout)
 
 	__module_get(THIS_MODULE); /* the ULP's reference may go before we return */
 	lock_sock(sk);
-	if (socket->port)
-		paste_socket_leave_port(socket);
+	if (socket->port && !paste_socket_finish(socket) && !(sk->sk_shutdown & SEND_SHUTDOWN))
+		make_abortive(sk);
 	release_sock(sk);
 	original->close(sk, timeout);
 	module_put(THIS_MODULE);
 }
 
-/* Under the control lock. Returns whether sk is of plain TCP and calls close_socket() now. */
-static bool hook_close(struct paste_socket *socket)
+/* Under the socket's lock. The end of the stream comes behind what was accepted, too. */
+static void shutdown_socket(struct sock *sk, int how)
+{
+	struct paste_socket *socket = paste_socket_of(sk);
+
+	if ((how & SEND_SHUTDOWN) && socket->port) {
+		/* That was set before we were asked, and TCP would take nothing. */
+		sk->sk_shutdown &= ~SEND_SHUTDOWN;
+		paste_send_last(socket);
+		sk->sk_shutdown |= SEND_SHUTDOWN;
+	}
+	socket->proto->shutdown(sk, how);
+}
+
+/* Under the control lock. Returns whether sk is of plain TCP and calls our functions now. */
+static bool hook_proto(struct paste_socket *socket)
 {
 	struct sock *sk = socket->sk;
 	int family = sk->sk_family == AF_INET6;
@@ -192,6 +224,7 @@ static bool hook_close(struct paste_socket *socket)
 	if (!originals[family]) {
 		protos[family] = *sk->sk_prot;
 		protos[family].close = close_socket;
+		protos[family].shutdown = shutdown_socket;
 		originals[family] = sk->sk_prot;
 	}
 	if (sk->sk_prot != originals[family])
@@ -218,7 +251,7 @@ static int ulp_init(struct sock *sk)
 	if (!socket || socket->sk != sk)
 		return -EPERM; /* somebody's own setsockopt(TCP_ULP, "paste") */
 	/* A sockmap or the like has hooked it without being a ULP. */
-	if (sk->sk_user_data || !hook_close(socket))
+	if (sk->sk_user_data || !hook_proto(socket))
 		return -EBUSY;
 	rcu_assign_pointer(inet_csk(sk)->icsk_ulp_data, (__force void __rcu *)socket);
 	hook(socket);

@@ -40,6 +40,8 @@ struct paste_socket *paste_socket_of(const struct sock *sk);
 void paste_socket_capture(struct paste_socket *socket);
 /* The port gets nothing more from it. The ULP stays, inert: the kernel cannot take it off. */
 void paste_socket_leave_port(struct paste_socket *socket);
+/* The same, and TCP takes what the port's slots had to send. False: something is lost. */
+bool paste_socket_finish(struct paste_socket *socket);
 /* TCP gets copies of what it may still send from the lender's buffers; that is none any more. */
 void paste_socket_return_loans(struct paste_socket *socket);
 

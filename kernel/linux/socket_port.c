@@ -121,7 +121,7 @@ void paste_os_socket_unregister_all(struct paste_port *port)
 		lock_sock(sk);
 		socket = paste_socket_of(sk);
 		if (socket && socket->port == port)
-			paste_socket_leave_port(socket);
+			paste_socket_finish(socket);
 		if (socket && socket->lender == port)
 			paste_socket_return_loans(socket);
 		release_sock(sk);

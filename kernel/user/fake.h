@@ -56,6 +56,8 @@ bool fake_socket_copy(uint32_t fd, const void *payload, uint16_t length);
 void fake_socket_peer_closed(uint32_t fd);
 void fake_socket_peer_reset(uint32_t fd, int error);
 void fake_socket_close(uint32_t fd);
+/* The same, and what the peer acknowledges until the end, as fake_socket_acked(). */
+uint32_t fake_socket_last(uint32_t fd, char *to, uint32_t size);
 /* TCP takes so many bytes more until the next ACK; unlimited at first. */
 void fake_socket_room(uint32_t fd, uint32_t bytes);
 /* Every send fails with error; 0: none does. */

@@ -33,5 +33,7 @@ struct fake_socket_state {
 };
 
 struct fake_socket_state *fake_socket_find(uint32_t fd);
+/* TCP takes all that the flow has, room or not. */
+void fake_socket_hand_over(struct fake_socket_state *socket);
 
 #endif

@@ -174,15 +174,30 @@ static void leave_port(struct fake_socket_state *socket)
 	socket->port = NULL;
 }
 
-void fake_socket_close(uint32_t fd)
+/* The same, and TCP takes what the port's slots had to send. */
+static void finish(struct fake_socket_state *socket)
+{
+	paste_transmit_stop(&socket->port->transmit, &socket->flow);
+	fake_socket_hand_over(socket);
+	leave_port(socket);
+}
+
+uint32_t fake_socket_last(uint32_t fd, char *to, uint32_t size)
 {
 	struct fake_socket_state *socket = fake_socket_find(fd);
+	uint32_t bytes;
 
 	if (socket->port)
-		leave_port(socket);
+		finish(socket);
 	empty(socket);
-	fake_socket_acked(fd, NULL, 0);
+	bytes = fake_socket_acked(fd, to, size);
 	socket->open = false;
+	return bytes;
+}
+
+void fake_socket_close(uint32_t fd)
+{
+	fake_socket_last(fd, NULL, 0);
 }
 
 void fake_socket_reset(void)
@@ -255,5 +270,5 @@ void paste_os_socket_unregister_all(struct paste_port *port)
 
 	for (i = 0; i < FAKE_SOCKETS; i++)
 		if (sockets[i].open && sockets[i].port == port)
-			leave_port(&sockets[i]);
+			finish(&sockets[i]);
 }

@@ -20,7 +20,18 @@ static void take(struct fake_socket_state *socket, const struct paste_send *send
 	paste_pool_stack_get(segment->pool, segment->index);
 	*socket->sent_last = segment;
 	socket->sent_last = &segment->next;
-	socket->room -= bytes;
+}
+
+void fake_socket_hand_over(struct fake_socket_state *socket)
+{
+	struct paste_transmit *transmit = &socket->port->transmit;
+	struct paste_send send;
+	bool more = paste_transmit_front(transmit, &socket->flow, &send);
+
+	while (more && !socket->send_error) {
+		take(socket, &send, send.length);
+		more = paste_transmit_sent(transmit, &socket->flow, send.length, &send);
+	}
 }
 
 void paste_os_socket_send(struct paste_port *port, void *held)
@@ -44,6 +55,7 @@ void paste_os_socket_send(struct paste_port *port, void *held)
 			return;
 		bytes = send.length < socket->room ? send.length : (uint16_t)socket->room;
 		take(socket, &send, bytes);
+		socket->room -= bytes;
 		more = paste_transmit_sent(transmit, &socket->flow, bytes, &send);
 	}
 }

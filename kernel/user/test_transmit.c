@@ -289,9 +289,37 @@ static void close_in_flight(void)
 	client_close(&client);
 	fake_run_deferred();
 	CHECK(fake_live() != 0); /* TCP may send it again */
-	expect_acked(fd, "abcab");
+	expect_acked(fd, "abcabcabcabcabc"); /* all that was accepted */
 	fake_run_deferred();
 	CHECK_EQUAL(fake_live(), 0);
+}
+
+/* What was accepted is TCP's when the socket is closed, however full that is. */
+static void closed_while_full(void)
+{
+	uint32_t fd, other, i, length;
+
+	open_port(PASTE_NR_EVENTS);
+	fd = registered();
+	other = registered();
+	client.desc.port->transmit.flow_limit = 4;
+	fake_socket_room(fd, 4);
+	for (i = 0; i < 6; i++)
+		sender_put(&client, fd, "abc", i % 2 ? NS_PST_KEEP : 0);
+	CHECK_EQUAL(txsync(), 0);
+	CHECK_EQUAL(fake_socket_in_flight(fd), 4);
+	CHECK(!sender_all_sent(&client));
+	length = fake_socket_last(fd, stream, sizeof(stream));
+	CHECK_EQUAL(length, 15); /* four and, when the first of them was sent, a fifth */
+	CHECK(memcmp(stream, "abcabcabcabcabc", 15) == 0);
+	CHECK_EQUAL(client.desc.port->transmit.entries_used, 0);
+	/* What was not accepted comes back, and is told. */
+	CHECK_EQUAL(txsync(), 0);
+	CHECK(sender_all_sent(&client));
+	sender_put(&client, other, "next", 0);
+	CHECK_EQUAL(txsync(), 0);
+	expect_acked(other, "next");
+	finish();
 }
 
 int main(int argc, char **argv)
@@ -306,5 +334,6 @@ int main(int argc, char **argv)
 	no_buffers();
 	refused_slots();
 	close_in_flight();
+	closed_while_full();
 	return 0;
 }

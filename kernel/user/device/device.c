@@ -187,6 +187,12 @@ int device_register_socket(struct device *device, int fd)
 	return device_send(device);
 }
 
+int device_unregister_socket(struct device *device, int fd)
+{
+	device_prepare(device, PASTE_REQ_FD_UNREG, "pst:0")->body.pst_fd.fd = (uint32_t)fd;
+	return device_send(device);
+}
+
 int device_rxsync(struct device *device)
 {
 	return call(device->fd, NIOCRXSYNC, NULL);

@@ -96,6 +96,7 @@ void device_map(struct device *device);
 int device_attach(struct device *device, const char *name);
 int device_detach(struct device *device, const char *name);
 int device_register_socket(struct device *device, int fd);
+int device_unregister_socket(struct device *device, int fd);
 
 int device_rxsync(struct device *device);
 int device_txsync(struct device *device);
