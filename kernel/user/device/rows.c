@@ -13,7 +13,7 @@
 
 static const struct row *const lists[] = {
 	rows_request, rows_register, rows_extmem, rows_options, rows_control, rows_socket,
-	rows_ring, rows_stream, rows_send, rows_nic, rows_host, rows_poll,
+	rows_unregister, rows_ring, rows_stream, rows_send, rows_nic, rows_host, rows_poll,
 	rows_mmap,
 };
 

@@ -14,7 +14,7 @@ struct row {
 
 /* Each list ends with a row without name. */
 extern const struct row rows_request[], rows_register[], rows_extmem[], rows_options[],
-	rows_control[], rows_socket[], rows_ring[], rows_stream[], rows_send[],
+	rows_control[], rows_socket[], rows_unregister[], rows_ring[], rows_stream[], rows_send[],
 	rows_nic[], rows_host[], rows_poll[], rows_mmap[];
 
 #endif
