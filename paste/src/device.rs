@@ -9,7 +9,10 @@ mod kernel;
 mod loopback;
 mod sockets;
 
-use std::{fmt::Debug, os::fd::BorrowedFd, sync::Arc, time::Duration};
+use std::{
+    fmt::Debug,
+    os::fd::{BorrowedFd, OwnedFd},
+    sync::Arc, time::Duration};
 
 pub use kernel::KernelDevice;
 pub use loopback::{Loopback, Sent};
@@ -46,11 +49,18 @@ pub trait Device: Debug + Send {
     /// `Refused` with the errno.
     fn register_socket(&mut self, socket: BorrowedFd<'_>) -> Result<()>;
 
-    /// The `socket` is an ordinary one again; what waited for a slot can be read from it.
+    /// The `socket` is an ordinary one again.
     ///
     /// # Errors
-    /// `Refused` with the errno.
+    /// `Refused` with the errno: EBUSY as long as it has to send something that was taken from
+    /// TX slots, or has received something that is in no slot.
     fn unregister_socket(&mut self, socket: BorrowedFd<'_>) -> Result<()>;
+
+    /// Closes the registered `socket`; what was taken from TX slots is sent before it ends.
+    ///
+    /// # Errors
+    /// `Refused` with the errno; it is closed all the same.
+    fn close_socket(&mut self, socket: OwnedFd) -> Result<()>;
 
     /// Takes the slots before `head` back and publishes new ones up to `tail`.
     ///

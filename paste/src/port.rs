@@ -9,7 +9,7 @@
 //! ```
 
 use std::{
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     time::Duration,
 };
 
@@ -143,13 +143,25 @@ impl Port {
         Ok(ConnFd::of(socket))
     }
 
-    /// The `socket` is an ordinary one again. What TX slots hold for it and was not sent yet is
-    /// dropped; slots that came for it before are still to be read.
+    /// The `socket` is an ordinary one again; slots that came for it before are still to be read.
+    /// What TX slots still hold for it comes back unsent ([`TxView::unsent`] tells).
     ///
     /// # Errors
-    /// `Refused` with the errno.
+    /// `Refused` with the errno: EBUSY as long as the socket has to send something that was taken
+    /// from TX slots, or has received something that is in no slot.
     pub fn unregister(&mut self, socket: BorrowedFd<'_>) -> Result<()> {
         self.device.unregister_socket(socket)
+    }
+
+    /// Closes the registered `socket`, of which this is the last descriptor. All that was taken
+    /// from TX slots is sent before its stream ends, however long that takes, and without another
+    /// call over the kernel; what TX slots still hold for it comes back unsent
+    /// ([`TxView::unsent`] tells).
+    ///
+    /// # Errors
+    /// `Refused` with the errno; it is closed all the same.
+    pub fn close(&mut self, socket: impl Into<OwnedFd>) -> Result<()> {
+        self.device.close_socket(socket.into())
     }
 
     /// Exchanges the state of RX rings with the kernel, without waiting.

@@ -58,6 +58,14 @@ impl TxRing {
         &mut self.ring
     }
 
+    /// Slots that were filled for `conn` and did not come back yet.
+    fn waiting(&self, conn: ConnFd) -> usize {
+        let slots = self.ring.slots();
+        let first = self.ring.after_tail();
+        let filled = (0..slots - 1 - self.ring.left()).map(|slot| (first + slot) % slots);
+        filled.filter(|slot| self.filled[*slot as usize].conn == conn).count()
+    }
+
     /// The buffer that the next slot has to give; `None` if it names one of ours.
     #[inline]
     fn reclaim(&self, area: &Arc<Area>) -> Result<Option<Lease>> {
@@ -144,6 +152,13 @@ impl TxView<'_> {
     pub fn oldest(&self) -> Option<ConnFd> {
         let waits = self.rings.iter().find(|tx| tx.ring.left() < tx.ring.slots() - 1)?;
         Some(waits.filled[waits.ring.after_tail() as usize].conn)
+    }
+
+    /// Slots that hold something for `conn` which was not taken from them yet. Slots come back in
+    /// their order, so those behind one that waits for another connection count, too. With 0,
+    /// after a sync, the connection can be closed: see [`Port::close`](crate::Port::close).
+    pub fn unsent(&self, conn: ConnFd) -> usize {
+        self.rings.iter().map(|tx| tx.waiting(conn)).sum()
     }
 
     /// Sends the packet on the registered connection `conn`, after all that was sent on it

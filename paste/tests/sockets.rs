@@ -123,6 +123,37 @@ fn a_peer_that_does_not_read_holds_back_its_slots_only() {
 }
 
 #[test]
+fn a_closed_socket_sends_what_was_taken_from_slots() {
+    let mut rig = Rig::new();
+    let conn = paste_net::ConnFd::of(&rig.server);
+    let mut sent = Vec::new();
+    // Until the system takes no more, and some pieces wait here.
+    while rig.port.unregister(rig.server.as_fd()).is_ok() {
+        rig.port.register(rig.server.as_fd()).unwrap();
+        for _ in 0..16 {
+            let bytes = [u8::try_from(sent.len() / 2048 % 251).unwrap(); 2048];
+            let mut blank = rig.log.buffers().blank().unwrap();
+            blank.write_all(&bytes).unwrap();
+            rig.port.tx().unwrap().send(conn, blank.packet()).unwrap();
+            sent.extend(bytes);
+        }
+        rig.port.txsync().unwrap();
+        assert_eq!(rig.port.tx().unwrap().unsent(conn), 0);
+    }
+    let server = std::mem::replace(&mut rig.server, pair().0);
+    rig.port.close(server).unwrap();
+    let mut client = rig.client.try_clone().unwrap();
+    let reader = thread::spawn(move || {
+        let mut bytes = Vec::new();
+        client.read_to_end(&mut bytes).map(|_| bytes)
+    });
+    while !reader.is_finished() {
+        rig.port.poll(&[], Some(Duration::from_millis(1))).unwrap();
+    }
+    assert!(reader.join().unwrap().unwrap() == sent);
+}
+
+#[test]
 fn a_dead_peer_is_told() {
     let mut rig = Rig::new();
     let conn = paste_net::ConnFd::of(&rig.server);

@@ -214,13 +214,24 @@ fn a_full_socket_holds_back_its_own_slots() {
     let other = tempfile::tempfile().unwrap();
     let quick = rig.port.register(other.as_fd()).unwrap();
     let conn = rig.conn();
+    // What waits then does not begin at the ring's first slot.
+    let packet = rig.blank(b"ahead").packet();
+    rig.port.tx().unwrap().send(quick, packet).unwrap();
+    rig.port.txsync().unwrap();
+    assert_eq!(rig.device.sent().len(), 1);
     rig.device.set_full(conn.raw(), true);
     for number in 0..u8::try_from(SLOTS - 1).unwrap() {
         let packet = rig.blank(&[number]).packet();
         let to = if number % 2 == 0 { conn } else { quick };
         rig.port.tx().unwrap().send(to, packet).unwrap();
     }
+    let waiting = |port: &mut Port| {
+        let tx = port.tx().unwrap();
+        [conn, quick].map(|conn| tx.unsent(conn))
+    };
+    assert_eq!(waiting(&mut rig.port), [4, 3]);
     rig.port.txsync().unwrap();
+    assert_eq!(waiting(&mut rig.port), [4, 3], "the first slot waits, so none comes back");
     let sent: Vec<_> = rig.device.sent().iter().map(|sent| sent.bytes[0]).collect();
     assert_eq!(sent, [1, 3, 5]);
     assert_eq!(rig.port.tx().unwrap().room(), 0);
@@ -232,6 +243,7 @@ fn a_full_socket_holds_back_its_own_slots() {
     rig.device.set_full(conn.raw(), false);
     assert!(rig.port.poll_both(&[], None).unwrap().tx());
     assert_eq!(rig.port.tx().unwrap().oldest(), None);
+    assert_eq!(waiting(&mut rig.port), [0, 0]);
     let sent: Vec<_> = rig.device.sent().iter().map(|sent| sent.bytes[0]).collect();
     assert_eq!(sent, [0, 2, 4, 6]);
     assert_eq!(rig.port.tx().unwrap().room(), SLOTS as usize - 1);
@@ -270,6 +282,24 @@ fn an_unregistered_socket_is_an_ordinary_one() {
     let error = rig.port.unregister(rig.socket.as_fd()).unwrap_err();
     assert!(matches!(error, Error::Refused { request: "unregister socket", .. }));
     rig.port.register(rig.socket.as_fd()).unwrap();
+}
+
+#[test]
+fn slots_of_a_closed_socket_come_back() {
+    let mut rig = Rig::new();
+    let conn = rig.conn();
+    rig.device.set_full(conn.raw(), true);
+    let packet = rig.blank(b"nobody took it").packet();
+    rig.port.tx().unwrap().send(conn, packet).unwrap();
+    rig.port.txsync().unwrap();
+    assert_eq!(rig.port.tx().unwrap().unsent(conn), 1);
+    let socket = std::mem::replace(&mut rig.socket, tempfile::tempfile().unwrap());
+    rig.port.close(socket).unwrap();
+    rig.port.txsync().unwrap();
+    assert_eq!(rig.port.tx().unwrap().unsent(conn), 0);
+    assert_eq!((rig.device.sent(), rig.events()), (vec![], vec![Some(Event::SendFailed(107))]));
+    let other = tempfile::tempfile().unwrap();
+    assert!(rig.port.close(other).is_err(), "it is not registered");
 }
 
 #[test]

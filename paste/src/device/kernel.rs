@@ -5,7 +5,7 @@
 
 use std::{
     fs::File,
-    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     path::Path,
     time::Duration,
 };
@@ -104,6 +104,12 @@ impl Device for KernelDevice {
 
     fn unregister_socket(&mut self, socket: BorrowedFd<'_>) -> Result<()> {
         self.socket_request((abi::PASTE_REQ_FD_UNREG, "unregister socket"), socket)
+    }
+
+    fn close_socket(&mut self, socket: OwnedFd) -> Result<()> {
+        // The last descriptor's end hands everything over, and unregisters it.
+        drop(socket);
+        Ok(())
     }
 
     fn rxsync(&mut self) -> Result<()> {

@@ -6,7 +6,7 @@
 
 use std::{
     collections::{HashSet, VecDeque},
-    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -233,6 +233,11 @@ impl Device for Loopback {
         }
         state.waiting.retain(|segment| segment.fd != fd);
         Ok(())
+    }
+
+    fn close_socket(&mut self, socket: OwnedFd) -> Result<()> {
+        // What was taken from slots is sent already.
+        self.unregister_socket(socket.as_fd())
     }
 
     fn rxsync(&mut self) -> Result<()> {

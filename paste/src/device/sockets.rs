@@ -57,8 +57,11 @@ struct Conn {
     pending: VecDeque<Vec<u8>>,
     pending_bytes: usize,
     sent: usize,
-    /// The peer has not ended its stream.
+    /// The peer has not ended its stream, and the program wants to hear of it.
     reading: bool,
+    /// The program's descriptor once it is done with the socket: its number stays taken until
+    /// all is sent.
+    closing: Option<OwnedFd>,
     interest: EpollFlags,
 }
 
@@ -207,7 +210,12 @@ impl SocketDevice {
 
     fn flush(&mut self, fd: i32) -> Result<()> {
         let Some(conn) = self.conns.get_mut(&fd) else { return Ok(()) };
-        if let Err(errno) = conn.flush() {
+        let flushed = conn.flush();
+        if conn.closing.is_some() && (flushed.is_err() || conn.pending.is_empty()) {
+            self.remove(fd);
+            return Ok(());
+        }
+        if let Err(errno) = flushed {
             conn.give_up();
             self.waiting.push_back(Segment::event(fd, Event::SendFailed(errno as i32)));
         }
@@ -261,6 +269,7 @@ impl Device for SocketDevice {
             pending_bytes: 0,
             sent: 0,
             reading: true,
+            closing: None,
             interest: EpollFlags::empty(),
         };
         self.conns.insert(fd, conn);
@@ -272,8 +281,24 @@ impl Device for SocketDevice {
         if !self.is_same(fd, socket) {
             return Err(refused("unregister socket", &fd.to_string(), Errno::ENOENT));
         }
+        self.flush(fd)?;
+        if self.conns.get(&fd).is_some_and(|conn| !conn.pending.is_empty()) {
+            return Err(refused("unregister socket", &fd.to_string(), Errno::EBUSY));
+        }
         self.remove(fd);
         Ok(())
+    }
+
+    fn close_socket(&mut self, socket: OwnedFd) -> Result<()> {
+        let fd = socket.as_raw_fd();
+        if !self.is_same(fd, socket.as_fd()) {
+            return Err(refused("close socket", &fd.to_string(), Errno::ENOENT));
+        }
+        let conn = self.conns.get_mut(&fd).expect("it is the same");
+        conn.reading = false;
+        conn.closing = Some(socket);
+        self.waiting.retain(|segment| segment.fd != fd);
+        self.flush(fd)
     }
 
     fn rxsync(&mut self) -> Result<()> {
@@ -287,7 +312,8 @@ impl Device for SocketDevice {
         let Self { books, conns, .. } = self;
         let books = books.as_mut().ok_or_else(|| refused("txsync", "", Errno::ENXIO))?;
         let mut pending: BTreeMap<i32, usize> = BTreeMap::new();
-        let taken = books.accept(|fd, len| match conns.get(&fd) {
+        let open = |fd| conns.get(&fd).filter(|conn| conn.closing.is_none());
+        let taken = books.accept(|fd, len| match open(fd) {
             None => Take::Never,
             Some(conn) => {
                 let bytes = pending.entry(fd).or_insert(conn.pending_bytes);
@@ -300,7 +326,8 @@ impl Device for SocketDevice {
         })?;
         let mut touched = Vec::new();
         for out in taken {
-            let Some(conn) = self.conns.get_mut(&out.fd) else {
+            let conn = self.conns.get_mut(&out.fd).filter(|_| !out.refused);
+            let Some(conn) = conn else {
                 let event = Event::SendFailed(Errno::ENOTCONN as i32);
                 self.waiting.push_back(Segment::event(out.fd, event));
                 continue;
