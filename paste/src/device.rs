@@ -12,7 +12,9 @@ mod sockets;
 use std::{
     fmt::Debug,
     os::fd::{BorrowedFd, OwnedFd},
-    sync::Arc, time::Duration};
+    sync::Arc,
+    time::Duration,
+};
 
 pub use kernel::KernelDevice;
 pub use loopback::{Loopback, Sent};
@@ -106,6 +108,8 @@ pub struct Copies {
     pub received: u64,
     /// Out of the slots' buffers, or between two of them.
     pub sent: u64,
+    /// Out of received packets that several records share, by [`Slot::copy`](crate::Slot::copy).
+    pub shared: u64,
 }
 
 /// What a port asks its device for.

@@ -238,7 +238,7 @@ impl Port {
     /// its counters say.
     pub fn copies(&self) -> Copies {
         let copies = self.device.copies();
-        Copies { sent: copies.sent + self.copied, ..copies }
+        Copies { sent: copies.sent + self.copied, shared: self.buffers.area().copied(), ..copies }
     }
 
     /// Extra buffers that were granted.

@@ -1,6 +1,7 @@
 //! Slot: one received packet in an RX ring, borrowed from its view.
 
 use std::{
+    io::Write,
     ops::Range,
     os::fd::{AsFd, AsRawFd, RawFd},
     sync::Arc,
@@ -8,6 +9,7 @@ use std::{
 
 use crate::{
     abi,
+    blank::Blank,
     buf::{Buf, BufIndex, Packet, RegionOffset},
     map::Lease,
     ring::Ring,
@@ -214,6 +216,20 @@ impl Slot<'_> {
         // From here on the slot names the spare, which the kernel owns once head has passed.
         drop(lease);
         Buf::new(self.lease)
+    }
+
+    /// The part `range` of the payload, copied into a buffer of its own: a buffer is in one record,
+    /// so if a packet holds several, one keeps it and the others are copies. They are counted
+    /// ([`Copies::shared`](crate::Copies::shared)). `None`: there is no blank buffer.
+    ///
+    /// # Panics
+    /// If `range` does not lie in the payload.
+    pub fn copy(&self, range: Range<usize>) -> Option<Packet> {
+        let area = self.lease.area();
+        let mut blank = Blank::new(Buf::new(area.clean_spare()?));
+        blank.write_all(&self.payload()[range]).expect("a payload is no longer than a buffer");
+        area.count_copied(blank.len());
+        Some(blank.packet())
     }
 
     /// `swap`, with the payload's range: what a log takes.

@@ -298,3 +298,32 @@ fn scribbled_rings_are_errors_not_panics() {
     }
     assert!(errors > 100 && slots > 1000, "{errors} errors, {slots} slots");
 }
+
+#[test]
+fn records_that_share_a_packet_get_buffers_of_their_own() {
+    let mut rig = Rig::new();
+    rig.inject(b"onetwothree");
+    rig.port.rxsync().unwrap();
+    let spare = rig.spare();
+    let mut rx = rig.port.rx().unwrap();
+    let slot = rx.next().unwrap().unwrap();
+    let copies = [slot.copy(3..6), slot.copy(6..11)].map(Option::unwrap);
+    let kept = slot.keep(spare).part(0..3).unwrap();
+    drop(rx);
+    let mut batch = Batch::new();
+    for packet in [kept].into_iter().chain(copies) {
+        batch.record(vec![packet]);
+    }
+    rig.log.append(batch).unwrap();
+    let records: Vec<_> = rig.log.records().map(|record| record.to_vec()).collect();
+    assert_eq!(records, [b"one".to_vec(), b"two".to_vec(), b"three".to_vec()]);
+    let places: HashSet<_> = rig.log.records().flat_map(|record| record.locations()).collect();
+    assert_eq!(places.len(), 3);
+    assert_eq!(rig.port.copies().shared, 8);
+    let blanks: Vec<_> = std::iter::from_fn(|| rig.log.buffers().blank()).collect();
+    rig.inject(b"no buffer is left for a copy");
+    rig.port.rxsync().unwrap();
+    let mut rx = rig.port.rx().unwrap();
+    assert!(rx.next().unwrap().unwrap().copy(0..2).is_none());
+    drop((rx, blanks));
+}

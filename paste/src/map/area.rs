@@ -7,7 +7,10 @@
 
 use std::{
     ops::Range,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use super::{Mapping, bits::Bits, spares::Spares};
@@ -21,13 +24,15 @@ pub(crate) struct Area {
     count: u32,
     leased: Bits,
     spares: Spares,
+    /// Bytes that were copied from one buffer into another one.
+    copied: AtomicU64,
 }
 
 impl Area {
     /// Called by `Words::divide`, which keeps the range free of words.
     pub(super) fn new(mapping: Arc<Mapping>, start: usize, size: usize, count: u32) -> Arc<Self> {
         let (leased, spares) = (Bits::new(count), Spares::new(count));
-        Arc::new(Self { mapping, start, size, count, leased, spares })
+        Arc::new(Self { mapping, start, size, count, leased, spares, copied: AtomicU64::new(0) })
     }
 
     /// Bytes of one buffer.
@@ -81,6 +86,16 @@ impl Area {
     /// Number of spares.
     pub(crate) fn spares(&self) -> usize {
         self.spares.len()
+    }
+
+    /// Somebody copied bytes from one buffer into another one.
+    pub(crate) fn count_copied(&self, bytes: usize) {
+        self.copied.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// How many, so far.
+    pub(crate) fn copied(&self) -> u64 {
+        self.copied.load(Ordering::Relaxed)
     }
 
     /// Anybody may lease the spares again.
