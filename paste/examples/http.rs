@@ -23,9 +23,8 @@ const USAGE: &str = "\
 usage: http [--device auto|kernel|sockets] [--listen ADDRESS:PORT] [--nic NAME] POOL
 
 POST / stores the body, GET /<number> returns it.
-POOL is a devdax device, or a file (64 MiB if it is new): on a DAX file system its buffers are the
-records, elsewhere they are written back by msync. Without the kernel extension ordinary sockets
-are used, and every byte is copied.
+POOL is a devdax device, or a file (new: 64 MiB). Its buffers are the records; without DAX they are
+written back by msync. Without the kernel extension ordinary sockets copy every byte.
 
   http --listen 0.0.0.0:8080 /dev/dax0.0
   curl --data-binary @photo.jpg http://HOST:8080/     # prints the number
@@ -38,8 +37,10 @@ const MOST_HEAD: usize = 8192;
 const MOST_CONNECTIONS: usize = 4096;
 /// A connection that sends nothing for so long is closed.
 const IDLE: Duration = Duration::from_mins(1);
-/// How long a peer may take for the rest after the last word, or hold up all others.
+/// How long a peer may go on after it was refused, or hold up all others.
 const LINGER: Duration = Duration::from_secs(5);
+/// How often to look whether a connection is over, beside whenever something happens.
+const TICK: Duration = Duration::from_secs(1);
 
 /// Device, address, NIC and pool; `None`: the usage was asked for.
 fn options() -> Result<Option<[String; 4]>> {
@@ -75,11 +76,12 @@ enum Found {
     Other(Answer),
 }
 
-/// Bytes of the head; bytes that the body lacks, and whether the connection ends with them.
+/// Bytes of the head; bytes that the body lacks, and whether no more follows; none; none is heard.
 enum State {
     Head(Vec<u8>),
     Body(usize, bool),
     Over,
+    Refused,
 }
 
 impl State {
@@ -87,7 +89,7 @@ impl State {
         let (mut found, mut at) = (Vec::new(), 0);
         while at < bytes.len() {
             match self {
-                Self::Over => break,
+                Self::Over | Self::Refused => break,
                 Self::Body(left, close) => {
                     let end = bytes.len().min(at + *left);
                     found.push(Found::Body(at..end));
@@ -110,7 +112,7 @@ impl State {
                         Some(_) => parse(head),
                     };
                     let (other, state) =
-                        parsed.unwrap_or_else(|bad| (Some(Answer::Status(bad)), Self::Over));
+                        parsed.unwrap_or_else(|bad| (Some(Answer::Status(bad)), Self::Refused));
                     found.extend(other.map(Found::Other));
                     *self = state;
                 }
@@ -180,16 +182,16 @@ impl Conn {
     fn hear(&mut self, slot: Slot<'_>, log: &Log, round: &mut Round) {
         let conn = slot.fd();
         match slot.event() {
-            Some(Event::End) => self.deadline = Instant::now() + LINGER,
+            Some(Event::End) => self.state = State::Over,
             Some(_) => drop(round.gone.insert(conn)),
             None => {
-                let over = matches!(self.state, State::Over);
-                self.deadline = Instant::now() + if over { LINGER } else { IDLE };
                 if self.take(slot, log, round).is_none() {
-                    self.state = State::Over;
+                    self.state = State::Refused;
                     self.parts.clear();
                     round.answers.push((conn, Answer::Status("503 Service Unavailable")));
                 }
+                let refused = matches!(self.state, State::Refused);
+                self.deadline = Instant::now() + if refused { LINGER } else { IDLE };
             }
         }
     }
@@ -204,12 +206,7 @@ impl Conn {
         });
         // The first keeps the buffer, the others are copied before it goes.
         let first = ranges.next();
-        let copy = |range: Range<usize>| {
-            let mut blank = log.buffers().blank()?;
-            blank.write_all(&slot.payload()[range]).ok()?;
-            Some(blank.packet())
-        };
-        let copies = ranges.map(copy).collect::<Option<Vec<_>>>()?;
+        let copies = ranges.map(|range| slot.copy(range)).collect::<Option<Vec<_>>>()?;
         let kept = match first {
             Some(range) => slot.keep(log.buffers().spare()?).part(range).ok(),
             None => None,
@@ -260,8 +257,7 @@ impl Server {
             Err(Error::NoPool { .. }) => Pool::create(&PoolSpec::new(pool).size(POOL_SIZE)),
             pool => pool,
         };
-        let pool = pool.context("open the pool")?;
-        let log = Log::open(&pool).context("recover the log")?;
+        let log = Log::open(&pool.context("open the pool")?).context("recover the log")?;
         println!("recovered {} records", log.len());
         // A quarter for the NIC and rings, the rest to keep packets with.
         let spares = log.buffers().count() / 4 * 3;
@@ -282,11 +278,10 @@ impl Server {
 
     fn serve(&mut self) -> Result<()> {
         loop {
-            let others = [self.listener.as_fd()];
             let busy = self.conns.values().any(|conn| !conn.outbox.is_empty());
-            let tick = (!self.conns.is_empty()).then_some(LINGER);
+            let tick = (!self.conns.is_empty()).then_some(TICK);
             let poll = if busy { Port::poll_both } else { Port::poll };
-            if poll(&mut self.port, &others, tick).context("wait")?.other(0) {
+            if poll(&mut self.port, &[self.listener.as_fd()], tick).context("wait")?.other(0) {
                 self.accept();
             }
             let round = self.listen()?;
@@ -326,9 +321,7 @@ impl Server {
         if !round.batch.is_empty() {
             self.log.append(round.batch).context("append")?;
         }
-        for fd in round.gone {
-            self.close(fd);
-        }
+        self.close(round.gone);
         for (fd, answer) in round.answers {
             let Some(conn) = self.conns.get_mut(&fd) else { continue };
             match answer {
@@ -370,22 +363,26 @@ impl Server {
         Ok(())
     }
 
-    /// Closes what has been silent for too long, and whoever holds up all others.
+    /// Closes what is done or has been silent for too long, and whoever holds up all others.
     fn sweep(&mut self) {
-        let now = Instant::now();
-        let stuck = self.port.tx().ok().filter(|tx| tx.room() == 0).and_then(|tx| tx.oldest());
+        let (now, Ok(tx)) = (Instant::now(), self.port.tx()) else { return };
+        let stuck = if tx.room() == 0 { tx.oldest() } else { None };
         self.stalled = stuck.map(|_| self.stalled.unwrap_or(now));
         let stuck = stuck.filter(|_| self.stalled.is_some_and(|since| since + LINGER < now));
-        let late = self.conns.iter().filter(|(_, conn)| conn.deadline < now).map(|(fd, _)| *fd);
-        for fd in late.chain(stuck).collect::<Vec<_>>() {
-            self.close(fd);
-        }
+        // What was taken from slots is sent without us.
+        let said = |fd, conn: &Conn| conn.outbox.is_empty() && tx.unsent(fd) == 0;
+        let ended = self.conns.iter().filter(|(fd, conn)| {
+            conn.deadline < now || matches!(conn.state, State::Over) && said(**fd, conn)
+        });
+        let ended: Vec<_> = ended.map(|(fd, _)| *fd).chain(stuck).collect();
+        drop(tx);
+        self.close(ended);
     }
 
-    fn close(&mut self, fd: ConnFd) {
-        if let Some(conn) = self.conns.remove(&fd) {
+    fn close(&mut self, fds: impl IntoIterator<Item = ConnFd>) {
+        for fd in fds {
             // A dead connection is not registered any more.
-            let _ = self.port.unregister(conn.socket.as_fd());
+            let _ = self.conns.remove(&fd).map(|conn| self.port.close(conn.socket));
         }
     }
 }

@@ -98,6 +98,13 @@ impl Client {
         (status.unwrap(), body)
     }
 
+    /// What comes before the server closes, which it must do.
+    fn rest(mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.reader.read_to_end(&mut bytes).unwrap();
+        bytes
+    }
+
     /// The number under which a posted body is stored.
     fn stored(&mut self) -> String {
         let (status, text) = self.answer();
@@ -227,5 +234,11 @@ fn a_client_that_has_said_all_hears_all() {
     client.get("0");
     client.reader.get_ref().shutdown(Shutdown::Write).unwrap();
     assert_eq!(client.stored(), "0");
+    assert_eq!(client.answer(), (200, body.clone()));
+    assert_eq!(client.rest(), b"");
+    // And one that asks the server to close.
+    let mut client = server.connect();
+    client.send(b"GET /0 HTTP/1.1\r\nConnection: close\r\n\r\n");
     assert_eq!(client.answer(), (200, body));
+    assert_eq!(client.rest(), b"");
 }
