@@ -3,28 +3,12 @@
 #include "check.h"
 #include "client.h"
 
-#define PST "pst:0"
-
-struct client_request *client_prepare(struct client *client, uint16_t type, const char *name)
+struct request *client_prepare(struct client *client, uint16_t type, const char *name)
 {
-	struct client_request *request = client->request;
-
-	if (!request)
-		request = client->request = fake_user(sizeof(*request));
-	memset(request, 0, sizeof(*request));
-	request->header.nr_version = NETMAP_API;
-	request->header.nr_reqtype = type;
-	request->header.nr_body = fake_address(&request->body);
-	memcpy(request->header.nr_name, name, strlen(name) + 1);
-	return request;
-}
-
-void client_option(struct client_request *request, struct nmreq_option *option, uint32_t type)
-{
-	option->nro_reqtype = type;
-	option->nro_status = 0xdead;
-	option->nro_next = request->header.nr_options;
-	request->header.nr_options = fake_address(option);
+	if (!client->request)
+		client->request = fake_user(sizeof(*client->request));
+	request_start(client->request, type, name);
+	return client->request;
 }
 
 int client_send(struct client *client)
@@ -32,36 +16,11 @@ int client_send(struct client *client)
 	return paste_control(&client->desc, fake_address(client->request));
 }
 
-void client_prepare_register(struct client *client, const struct client_spec *spec)
+struct request *client_prepare_register(struct client *client, const struct port_spec *spec)
 {
-	struct client_request *request =
-		client_prepare(client, NETMAP_REQ_REGISTER, spec->name ? spec->name : PST);
-
-	request->body.reg.nr_mode = NR_REG_ALL_NIC;
-	request->body.reg.nr_rx_slots = spec->slots;
-	request->body.reg.nr_tx_slots = spec->slots;
-	request->body.reg.nr_flags = spec->flags;
-	request->body.reg.nr_extra_bufs = spec->extra;
-	if (spec->initial_offset) {
-		client_option(request, &request->offsets.nro_opt, NETMAP_REQ_OPT_OFFSETS);
-		request->offsets.nro_max_offset = spec->initial_offset;
-		request->offsets.nro_initial_offset = spec->initial_offset;
-		request->offsets.nro_offset_bits = PST_OFFSET_BITS;
-	}
-	if (spec->bitmap) {
-		client_option(request, &request->reserve.nro_opt, PASTE_REQ_OPT_RESERVE);
-		request->reserve.bitmap = fake_address(spec->bitmap);
-		request->reserve.bits = spec->bits;
-	}
-	if (spec->kernel_rings)
-		client_option(request, &request->kernel_rings.nro_opt,
-			      PASTE_REQ_OPT_KERNEL_RINGS);
-	if (spec->extmem) {
-		client_option(request, &request->extmem.nro_opt, NETMAP_REQ_OPT_EXTMEM);
-		request->extmem.nro_usrptr = fake_address(client->memory);
-		request->extmem.nro_info.nr_memsize = spec->extmem;
-		request->extmem.nro_info.nr_buf_pool_objsize = spec->buf_size;
-	}
+	client_prepare(client, NETMAP_REQ_REGISTER, "");
+	request_register(client->request, spec, client->memory);
+	return client->request;
 }
 
 /* What mmap of the descriptor, or the user's own mapping, gives. */
@@ -70,12 +29,11 @@ void client_map(struct client *client)
 	const struct paste_port *port = client->desc.port;
 	char *rings = paste_os_region_address(port->rings_region ? port->rings_region :
 								  port->pool->region);
-	uint32_t rx;
 
 	client->nifp = (struct netmap_if *)(rings + client->request->body.reg.nr_offset);
-	client->tx = (struct netmap_ring *)((char *)client->nifp + client->nifp->ring_ofs[0]);
-	rx = client->nifp->ni_tx_rings + client->nifp->ni_host_tx_rings;
-	client->ring = (struct netmap_ring *)((char *)client->nifp + client->nifp->ring_ofs[rx]);
+	client->tx = ring_number(client->nifp, TX);
+	client->ring = ring_number(client->nifp, client->nifp->ni_tx_rings +
+						 client->nifp->ni_host_tx_rings);
 	client->buf_size = client->ring->nr_buf_size;
 	if (port->rings_region)
 		client->buffers = client->memory +
@@ -84,7 +42,7 @@ void client_map(struct client *client)
 		client->buffers = (char *)client->ring + client->ring->buf_ofs;
 }
 
-int client_reopen(struct client *client, const struct client_spec *spec)
+int client_reopen(struct client *client, const struct port_spec *spec)
 {
 	int error;
 
@@ -95,7 +53,7 @@ int client_reopen(struct client *client, const struct client_spec *spec)
 	return error;
 }
 
-int client_open(struct client *client, const struct client_spec *spec)
+int client_open(struct client *client, const struct port_spec *spec)
 {
 	memset(client, 0, sizeof(*client));
 	if (spec->extmem)
@@ -108,11 +66,35 @@ void client_close(struct client *client)
 	paste_desc_close(&client->desc);
 }
 
+void client_open_attached(struct client *client, const struct port_spec *spec)
+{
+	fake_reset();
+	CHECK_EQUAL(client_open(client, spec), 0);
+	CHECK_EQUAL(client_attach(client, "pst:eth0"), 0);
+}
+
+void client_open_nic(struct client *client, uint32_t mode, uint32_t initial_offset)
+{
+	struct port_spec spec = { .name = "netmap:eth0", .mode = mode, .slots = CLIENT_NIC_SLOTS,
+				  .max_offset = initial_offset ? 255 : 0,
+				  .initial_offset = initial_offset };
+
+	fake_reset();
+	CHECK_EQUAL(client_open(client, &spec), 0);
+}
+
+void client_finish(struct client *client)
+{
+	if (client->desc.port)
+		client_check_conservation(client);
+	client_close(client);
+	fake_run_deferred();
+	CHECK_EQUAL(fake_live(), 0);
+}
+
 int client_attach(struct client *client, const char *name)
 {
-	struct client_request *request = client_prepare(client, NETMAP_REQ_PST_ATTACH, name);
-
-	request->body.attach.reg.nr_mode = NR_REG_NIC_SW;
+	request_attach(client_prepare(client, NETMAP_REQ_PST_ATTACH, name), name);
 	return client_send(client);
 }
 
@@ -124,10 +106,9 @@ int client_detach(struct client *client, const char *name)
 
 static int request_fd(struct client *client, uint16_t type, uint32_t fd)
 {
-	const char *name = client->desc.port ? client->desc.port->name : PST;
-	struct client_request *request = client_prepare(client, type, name);
+	const char *name = client->desc.port ? client->desc.port->name : "pst:0";
 
-	request->body.pst_fd.fd = fd;
+	request_socket(client_prepare(client, type, name), type, name, fd);
 	return client_send(client);
 }
 
@@ -141,6 +122,24 @@ int client_unregister_socket(struct client *client, uint32_t fd)
 	return request_fd(client, PASTE_REQ_FD_UNREG, fd);
 }
 
+uint32_t client_socket(struct client *client)
+{
+	uint32_t fd = fake_socket(FAKE_CONNECTED);
+
+	CHECK_EQUAL(client_register_socket(client, fd), 0);
+	return fd;
+}
+
+int client_rxsync(struct client *client)
+{
+	return paste_port_rxsync(client->desc.port);
+}
+
+int client_txsync(struct client *client)
+{
+	return paste_port_txsync(client->desc.port);
+}
+
 struct netmap_slot *client_slot(struct client *client)
 {
 	struct netmap_ring *ring = client->ring;
@@ -148,33 +147,14 @@ struct netmap_slot *client_slot(struct client *client)
 	return ring->head == ring->tail ? NULL : &ring->slot[ring->head];
 }
 
-void client_advance(struct client *client)
-{
-	struct netmap_ring *ring = client->ring;
-
-	ring->head = ring->head + 1 == ring->num_slots ? 0 : ring->head + 1;
-	ring->cur = ring->head;
-}
-
 char *client_buffer(struct client *client, uint32_t index)
 {
 	return client->buffers + (size_t)index * client->buf_size;
 }
 
-uint32_t client_slot_fd(const struct netmap_slot *slot)
-{
-	return (uint32_t)(slot->ptr >> PST_FD_SHIFT & PST_FD_MASK);
-}
-
 char *client_payload(struct client *client, const struct netmap_slot *slot, uint32_t *length)
 {
-	uint32_t offset = (uint32_t)(slot->ptr & PST_OFFSET_MASK);
-	uint32_t start = (uint32_t)(slot->ptr >> PST_DOFF_SHIFT & PST_DOFF_MASK);
-
-	CHECK(slot->len >= start);
-	CHECK(offset + slot->len <= client->buf_size);
-	*length = slot->len - start;
-	return client_buffer(client, slot->buf_idx) + offset + start;
+	return slot_payload(slot, client_buffer(client, slot->buf_idx), client->buf_size, length);
 }
 
 uint32_t client_tx_buffers(struct client *client)
@@ -193,11 +173,7 @@ uint32_t client_extra_count(struct client *client)
 
 uint32_t client_extra_take(struct client *client)
 {
-	uint32_t index = client->nifp->ni_bufs_head;
-
-	if (index != 0)
-		memcpy(&client->nifp->ni_bufs_head, client_buffer(client, index), sizeof(index));
-	return index;
+	return extra_take(client->nifp, client->buffers, client->buf_size);
 }
 
 /* Slots of the kernel: their buffers are theirs, or being sent. */

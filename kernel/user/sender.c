@@ -3,12 +3,11 @@
 #include "check.h"
 #include "sender.h"
 
-void sender_advance(struct client *client)
+void sender_open(struct client *client, uint64_t flags)
 {
-	struct netmap_ring *ring = client->tx;
+	struct port_spec spec = { .slots = SENDER_SLOTS, .extra = 8, .flags = flags };
 
-	ring->head = ring->head + 1 == ring->num_slots ? 0 : ring->head + 1;
-	ring->cur = ring->head;
+	client_open_attached(client, &spec);
 }
 
 void sender_put_as_is(struct client *client, uint32_t fd, uint32_t length, uint16_t flags)
@@ -19,7 +18,7 @@ void sender_put_as_is(struct client *client, uint32_t fd, uint32_t length, uint1
 	slot->len = (uint16_t)(FAKE_HEADERS + length);
 	slot->ptr = (uint64_t)fd << PST_FD_SHIFT | (uint64_t)FAKE_HEADERS << PST_DOFF_SHIFT;
 	slot->flags = flags;
-	sender_advance(client);
+	ring_advance(client->tx);
 }
 
 uint32_t sender_put(struct client *client, uint32_t fd, const char *text, uint16_t flags)
@@ -45,8 +44,8 @@ void sender_fill_rx(struct client *client, uint32_t fd)
 
 	for (i = 0; i < client->ring->num_slots; i++) {
 		CHECK(fake_receive("eth0", fd, "fill", 4));
-		CHECK_EQUAL(paste_port_rxsync(client->desc.port), 0);
-		client_advance(client);
+		CHECK_EQUAL(client_rxsync(client), 0);
+		ring_advance(client->ring);
 	}
-	CHECK_EQUAL(paste_port_rxsync(client->desc.port), 0);
+	CHECK_EQUAL(client_rxsync(client), 0);
 }

@@ -7,17 +7,10 @@ static struct client client;
 
 static void open_port(const char *name)
 {
-	struct client_spec spec = { .name = name, .slots = 16 };
+	struct port_spec spec = { .name = name, .slots = 16 };
 
 	fake_reset();
 	CHECK_EQUAL(client_open(&client, &spec), 0);
-}
-
-static void finish(void)
-{
-	client_close(&client);
-	fake_run_deferred();
-	CHECK_EQUAL(fake_live(), 0);
 }
 
 static void attach_and_detach(void)
@@ -34,13 +27,12 @@ static void attach_and_detach(void)
 	CHECK_EQUAL(client_detach(&client, "pst3:eth0"), 0);
 	CHECK_EQUAL(paste_pool_count(client.desc.port->pool, PASTE_DEVICE), 0);
 	CHECK_EQUAL(client_attach(&client, "pst3:eth1"), 0);
-	client_check_conservation(&client);
-	finish();
+	client_finish(&client);
 }
 
 static void attach_refused(void)
 {
-	struct client_request *request;
+	struct request *request;
 	uint32_t kept;
 
 	open_port(NULL);
@@ -58,12 +50,12 @@ static void attach_refused(void)
 	while ((kept = paste_pool_take(client.desc.port->pool, PASTE_APP)) != 0)
 		;
 	CHECK_EQUAL(client_attach(&client, "pst:eth0"), ENOMEM);
-	finish();
+	client_finish(&client);
 }
 
 static void nic_of_another_port(void)
 {
-	struct client_spec spec = { .name = "pst1:0", .slots = 16 };
+	struct port_spec spec = { .name = "pst1:0", .slots = 16 };
 	struct client second;
 
 	open_port(NULL);
@@ -73,15 +65,15 @@ static void nic_of_another_port(void)
 	client_close(&client); /* gives the NIC up at once */
 	CHECK_EQUAL(client_attach(&second, "pst1:eth0"), 0);
 	client_close(&second);
-	finish();
+	client_finish(&client);
 }
 
 /* A descriptor without a port may control one, if the name says which. */
 static void control_descriptor(void)
 {
-	struct client_spec spec = { .name = "pst:1", .slots = 16 };
+	struct port_spec spec = { .name = "pst:1", .slots = 16 };
 	struct client control = { .request = NULL }, second;
-	struct client_request *request;
+	struct request *request;
 
 	open_port(NULL);
 	CHECK_EQUAL(client_attach(&control, "pst:eth0"), 0);
@@ -95,12 +87,12 @@ static void control_descriptor(void)
 	CHECK_EQUAL(client_attach(&second, "pst:eth0"), 0);
 	CHECK(client.desc.port->nic == NULL && second.desc.port->nic != NULL);
 	client_close(&second);
-	finish();
+	client_finish(&client);
 }
 
 static void sockets(void)
 {
-	struct client_request *request;
+	struct request *request;
 	uint32_t fd;
 
 	open_port(NULL);
@@ -113,7 +105,7 @@ static void sockets(void)
 	request = client_prepare(&client, NETMAP_REQ_PST_FD_REG, "pst:7");
 	request->body.pst_fd.fd = fd;
 	CHECK_EQUAL(client_send(&client), ENXIO);
-	finish();
+	client_finish(&client);
 }
 
 static void port_info(void)
@@ -129,7 +121,7 @@ static void port_info(void)
 	CHECK_EQUAL(info->nr_mem_id, client.desc.port->mem_id);
 	client_prepare(&client, NETMAP_REQ_PORT_INFO_GET, "pst:1");
 	CHECK_EQUAL(client_send(&client), ENXIO);
-	finish();
+	client_finish(&client);
 }
 
 static void pools_info(void)
@@ -147,7 +139,7 @@ static void pools_info(void)
 	CHECK_EQUAL(client_send(&client), EINVAL);
 	client_prepare(&client, NETMAP_REQ_POOLS_INFO_GET, "pst:1");
 	CHECK_EQUAL(client_send(&client), ENXIO);
-	finish();
+	client_finish(&client);
 }
 
 static void syncs(void)
@@ -155,10 +147,10 @@ static void syncs(void)
 	CHECK_EQUAL(paste_port_rxsync(NULL), ENXIO);
 	CHECK_EQUAL(paste_port_txsync(NULL), ENXIO);
 	open_port(NULL);
-	CHECK_EQUAL(paste_port_rxsync(client.desc.port), 0);
-	CHECK_EQUAL(paste_port_txsync(client.desc.port), 0);
+	CHECK_EQUAL(client_rxsync(&client), 0);
+	CHECK_EQUAL(client_txsync(&client), 0);
 	CHECK(!paste_port_readable(client.desc.port));
-	finish();
+	client_finish(&client);
 }
 
 int main(void)

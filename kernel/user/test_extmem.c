@@ -7,22 +7,15 @@
 
 static struct client client;
 
-static int open_with(struct client_spec spec)
+static int open_with(struct port_spec spec)
 {
 	fake_reset();
 	return client_open(&client, &spec);
 }
 
-static void finish(void)
-{
-	client_close(&client);
-	fake_run_deferred();
-	CHECK_EQUAL(fake_live(), 0);
-}
-
 static struct nmreq_opt_extmem *prepare(uint64_t bytes)
 {
-	struct client_spec spec = { .extmem = bytes, .slots = 16 };
+	struct port_spec spec = { .extmem = bytes, .slots = 16 };
 
 	fake_reset();
 	memset(&client, 0, sizeof(client));
@@ -36,7 +29,7 @@ static void layout_of_netmap(void)
 {
 	const struct nmreq_pools_info *info;
 
-	CHECK_EQUAL(open_with((struct client_spec){ .extmem = 4 * MIB, .slots = 512 }), 0);
+	CHECK_EQUAL(open_with((struct port_spec){ .extmem = 4 * MIB, .slots = 512 }), 0);
 	info = &client.request->extmem.nro_info;
 	CHECK_EQUAL(info->nr_memsize, 4 * MIB);
 	CHECK_EQUAL(info->nr_mem_id, client.request->body.reg.nr_mem_id);
@@ -51,21 +44,21 @@ static void layout_of_netmap(void)
 	CHECK((char *)client.tx == client.memory + info->nr_ring_pool_offset);
 	CHECK((char *)client.ring == (char *)client.tx + 20480);
 	CHECK(client.buffers == client.memory + info->nr_buf_pool_offset);
-	finish();
+	client_finish(&client);
 }
 
 static void larger_ring_than_default(void)
 {
-	CHECK_EQUAL(open_with((struct client_spec){ .extmem = 20 * MIB, .slots = 4096 }), 0);
+	CHECK_EQUAL(open_with((struct port_spec){ .extmem = 20 * MIB, .slots = 4096 }), 0);
 	CHECK_EQUAL(client.request->extmem.nro_info.nr_ring_pool_objsize, 256 + 16 * 4096);
-	finish();
+	client_finish(&client);
 }
 
 static void kernel_rings(void)
 {
 	const struct nmreq_pools_info *info;
 
-	CHECK_EQUAL(open_with((struct client_spec){ .extmem = 4 * MIB, .kernel_rings = true,
+	CHECK_EQUAL(open_with((struct port_spec){ .extmem = 4 * MIB, .kernel_rings = true,
 						    .buf_size = 4096, .slots = 256 }), 0);
 	info = &client.request->extmem.nro_info;
 	CHECK_EQUAL(info->nr_buf_pool_offset, 0);
@@ -75,22 +68,22 @@ static void kernel_rings(void)
 	CHECK_EQUAL(client.ring->buf_ofs, 0);
 	CHECK(client.buffers == client.memory);
 	CHECK(client.desc.port->rings_region != NULL);
-	finish();
+	client_finish(&client);
 }
 
 static void options_need_extmem(void)
 {
-	struct client_spec spec = { .slots = 16, .kernel_rings = true };
+	struct port_spec spec = { .slots = 16, .kernel_rings = true };
 	uint64_t *bitmap;
 
 	CHECK_EQUAL(open_with(spec), EINVAL);
 	CHECK_EQUAL(client.request->kernel_rings.nro_opt.nro_status, EINVAL);
 	fake_reset();
 	bitmap = fake_user(8);
-	spec = (struct client_spec){ .slots = 16, .bitmap = bitmap, .bits = 64 };
+	spec = (struct port_spec){ .slots = 16, .bitmap = bitmap, .bits = 64 };
 	CHECK_EQUAL(client_open(&client, &spec), EINVAL);
 	CHECK_EQUAL(client.request->reserve.nro_opt.nro_status, EINVAL);
-	finish();
+	client_finish(&client);
 }
 
 static void refused(struct nmreq_opt_extmem *extmem, int error)
@@ -124,7 +117,7 @@ static void bad_addresses_and_sizes(void)
 	extmem = prepare(MIB);
 	extmem->nro_info.nr_if_pool_objsize = 0xffffffff;
 	refused(extmem, EINVAL);
-	finish();
+	client_finish(&client);
 }
 
 static void does_not_fit(void)
@@ -145,7 +138,7 @@ static void does_not_fit(void)
 	refused(extmem, ENOMEM);
 	extmem->nro_info.nr_ring_pool_objtotal = 6000; /* 120 MiB of kernel memory */
 	extmem->nro_info.nr_ring_pool_objsize = 20480;
-	client_option(client.request, &client.request->kernel_rings.nro_opt,
+	request_option(client.request, &client.request->kernel_rings.nro_opt,
 		      PASTE_REQ_OPT_KERNEL_RINGS);
 	refused(extmem, ENOMEM);
 	extmem = prepare(MIB);
@@ -157,12 +150,12 @@ static void does_not_fit(void)
 	extmem = prepare(MIB);
 	extmem->nro_info.nr_buf_pool_objtotal = 34;
 	CHECK_EQUAL(client_send(&client), 0);
-	finish();
+	client_finish(&client);
 }
 
 static int reserve(uint64_t *bitmap, uint64_t bits)
 {
-	struct client_spec spec = { .extmem = MIB, .slots = 16, .extra = 1000,
+	struct port_spec spec = { .extmem = MIB, .slots = 16, .extra = 1000,
 				    .bitmap = bitmap, .bits = bits };
 
 	return client_open(&client, &spec);
@@ -192,7 +185,7 @@ static void reserved_buffers(void)
 	while ((index = client_extra_take(&client)) != 0)
 		CHECK(index != 2 && index != 5 && index != 63 && index != 128);
 	CHECK_EQUAL(client.desc.port->pool->buffers[128].owner, PASTE_APP);
-	finish();
+	client_finish(&client);
 }
 
 static void bad_reservations(void)
@@ -209,18 +202,18 @@ static void bad_reservations(void)
 	CHECK_EQUAL(reserve(bitmap, ~0ull), EINVAL);
 	CHECK_EQUAL(reserve((uint64_t *)(uintptr_t)8, 64), EFAULT);
 	CHECK_EQUAL(reserve(bitmap, 0), 0);
-	finish();
+	client_finish(&client);
 	bitmap = new_bitmap();
 	memset(bitmap, 0xff, 4096);
 	bitmap[0] = ~3ull;
 	CHECK_EQUAL(reserve(bitmap, 460), ENOMEM); /* nothing is left for the ring */
-	finish();
+	client_finish(&client);
 }
 
 /* Nothing in the memory is believed: rings begin anew. */
 static void dirty_memory(void)
 {
-	struct client_spec spec = { .extmem = MIB, .slots = 16 };
+	struct port_spec spec = { .extmem = MIB, .slots = 16 };
 
 	CHECK_EQUAL(open_with(spec), 0);
 	client_close(&client);
@@ -228,14 +221,14 @@ static void dirty_memory(void)
 	CHECK_EQUAL(client_reopen(&client, &spec), 0);
 	CHECK(client.ring->head == 0 && client.ring->cur == 0 && client.ring->tail == 0);
 	CHECK(client.ring->flags == 0 && client.nifp->ni_tx_rings == 1);
-	CHECK_EQUAL(paste_port_rxsync(client.desc.port), 0);
-	finish();
+	CHECK_EQUAL(client_rxsync(&client), 0);
+	client_finish(&client);
 }
 
 /* What the application kept is still there, and still its own, after a restart. */
 static void restart(void)
 {
-	struct client_spec spec = { .extmem = 2 * MIB, .slots = 64, .extra = 8,
+	struct port_spec spec = { .extmem = 2 * MIB, .slots = 64, .extra = 8,
 				    .kernel_rings = true };
 	struct netmap_slot *slot;
 	uint64_t *bitmap;
@@ -246,13 +239,13 @@ static void restart(void)
 	fd = fake_socket(FAKE_CONNECTED);
 	CHECK_EQUAL(client_register_socket(&client, fd), 0);
 	CHECK(fake_receive("eth0", fd, "precious", 8));
-	CHECK_EQUAL(paste_port_rxsync(client.desc.port), 0);
+	CHECK_EQUAL(client_rxsync(&client), 0);
 	slot = client_slot(&client);
 	offset = (uint32_t)(client_payload(&client, slot, &length) - client.memory);
 	kept = slot->buf_idx;
 	slot->buf_idx = client_extra_take(&client);
-	client_advance(&client);
-	CHECK_EQUAL(paste_port_rxsync(client.desc.port), 0);
+	ring_advance(client.ring);
+	CHECK_EQUAL(client_rxsync(&client), 0);
 	client_close(&client);
 	bitmap = fake_user(128);
 	bitmap[kept / 64] = 1ull << kept % 64;
@@ -263,19 +256,18 @@ static void restart(void)
 	CHECK_EQUAL(client_register_socket(&client, fd), 0);
 	for (uint32_t i = 0; i < 3000; i++) {
 		CHECK(fake_receive("eth0", fd, "overwrite", 9));
-		CHECK_EQUAL(paste_port_rxsync(client.desc.port), 0);
+		CHECK_EQUAL(client_rxsync(&client), 0);
 		CHECK(client_slot(&client)->buf_idx != kept);
-		client_advance(&client);
+		ring_advance(client.ring);
 	}
 	CHECK(memcmp(client.memory + offset, "precious", 8) == 0);
 	/* Given up at last: swapped into a slot, it is the kernel's again. */
 	CHECK(fake_receive("eth0", fd, "last", 4));
-	CHECK_EQUAL(paste_port_rxsync(client.desc.port), 0);
+	CHECK_EQUAL(client_rxsync(&client), 0);
 	client_slot(&client)->buf_idx = kept;
-	client_advance(&client);
-	CHECK_EQUAL(paste_port_rxsync(client.desc.port), 0);
-	client_check_conservation(&client);
-	finish();
+	ring_advance(client.ring);
+	CHECK_EQUAL(client_rxsync(&client), 0);
+	client_finish(&client);
 }
 
 int main(void)

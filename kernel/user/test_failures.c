@@ -6,7 +6,7 @@
 #define STEPS_MAX 100u
 
 /* Returns how many steps could fail. */
-static unsigned int fail_register(const struct client_spec *spec)
+static unsigned int fail_register(const struct port_spec *spec)
 {
 	struct client client = { .memory = NULL };
 	unsigned int n;
@@ -35,11 +35,11 @@ static unsigned int fail_register(const struct client_spec *spec)
 
 static void register_unwinds(void)
 {
-	struct client_spec plain = { .extra = 10 };
-	struct client_spec extmem = { .extra = 10, .extmem = 4 << 20, .slots = 512 };
-	struct client_spec nic = { .name = "eth0", .extra = 10 };
-	struct client_spec all = { .extra = 10, .extmem = 4 << 20, .kernel_rings = true,
-				   .initial_offset = 32, .slots = 512 };
+	struct port_spec plain = { .extra = 10 };
+	struct port_spec extmem = { .extra = 10, .extmem = 4 << 20, .slots = 512 };
+	struct port_spec nic = { .name = "eth0", .extra = 10 };
+	struct port_spec all = { .extra = 10, .extmem = 4 << 20, .kernel_rings = true,
+				   .max_offset = 32, .initial_offset = 32, .slots = 512 };
 
 	/* request, header, body, port, its glue, region, pool, buffers, krings, flows */
 	CHECK(fail_register(&plain) >= 14);
@@ -51,7 +51,7 @@ static void register_unwinds(void)
 static void reserve_unwinds(void)
 {
 	struct client client = { .memory = NULL };
-	struct client_spec spec = { .extmem = 4 << 20, .slots = 512 };
+	struct port_spec spec = { .extmem = 4 << 20, .slots = 512 };
 	unsigned int n;
 
 	fake_reset();
@@ -77,7 +77,7 @@ static void reserve_unwinds(void)
 /* A failed attach or registration changes nothing, and the next one works. */
 static void attach_and_sockets_unwind(void)
 {
-	struct client_spec spec = { .extra = 10 };
+	struct port_spec spec = { .extra = 10 };
 	struct client client;
 	unsigned int n, before;
 	uint32_t fd;
@@ -111,7 +111,7 @@ static void attach_and_sockets_unwind(void)
 /* The application dies with everything in flight. */
 static void close_in_flight(void)
 {
-	struct client_spec spec = { .extra = 10, .slots = 64 };
+	struct port_spec spec = { .extra = 10, .slots = 64 };
 	struct client client;
 	uint32_t fd, i;
 
@@ -123,7 +123,7 @@ static void close_in_flight(void)
 	fake_stack_hold(true);
 	for (i = 0; i < 200; i++)
 		CHECK(fake_receive("eth0", fd, "payload", 8));
-	CHECK_EQUAL(paste_port_rxsync(client.desc.port), 0);
+	CHECK_EQUAL(client_rxsync(&client), 0);
 	fake_socket_peer_closed(fd);
 	client_check_conservation(&client);
 	client_close(&client);
@@ -138,7 +138,7 @@ static void close_in_flight(void)
 /* The socket outlives the port and goes on as an ordinary one. */
 static void socket_outlives_port(void)
 {
-	struct client_spec spec = { .extra = 10 };
+	struct port_spec spec = { .extra = 10 };
 	struct client first, second;
 	uint32_t fd;
 

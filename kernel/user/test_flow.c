@@ -7,26 +7,17 @@
 
 static void open_port(struct client *client, uint32_t initial_offset)
 {
-	struct client_spec spec = { .slots = SLOTS, .initial_offset = initial_offset };
+	struct port_spec spec = { .slots = SLOTS, .max_offset = initial_offset,
+				  .initial_offset = initial_offset };
 
-	fake_reset();
-	CHECK_EQUAL(client_open(client, &spec), 0);
-	CHECK_EQUAL(client_attach(client, "pst:eth0"), 0);
-}
-
-static uint32_t registered(struct client *client)
-{
-	uint32_t fd = fake_socket(FAKE_CONNECTED);
-
-	CHECK_EQUAL(client_register_socket(client, fd), 0);
-	return fd;
+	client_open_attached(client, &spec);
 }
 
 static uint32_t rxsync(struct client *client)
 {
 	const struct netmap_ring *ring = client->ring;
 
-	CHECK_EQUAL(paste_port_rxsync(client->desc.port), 0);
+	CHECK_EQUAL(client_rxsync(client), 0);
 	return (ring->tail + SLOTS - ring->head) % SLOTS;
 }
 
@@ -38,11 +29,11 @@ static void expect(struct client *client, uint32_t fd, const char *text)
 
 	CHECK(slot != NULL);
 	payload = client_payload(client, slot, &length);
-	CHECK_EQUAL(client_slot_fd(slot), fd);
+	CHECK_EQUAL(slot_fd(slot), fd);
 	CHECK_EQUAL(length, strlen(text));
 	CHECK(memcmp(payload, text, length) == 0);
 	CHECK_EQUAL(slot->flags, 0);
-	client_advance(client);
+	ring_advance(client->ring);
 }
 
 static void send(uint32_t fd, const char *text)
@@ -56,8 +47,8 @@ static void grouped_by_connection(void)
 	uint32_t a, b, unregistered;
 
 	open_port(&client, 0);
-	a = registered(&client);
-	b = registered(&client);
+	a = client_socket(&client);
+	b = client_socket(&client);
 	unregistered = fake_socket(FAKE_CONNECTED);
 	send(a, "a1");
 	send(b, "b1");
@@ -81,8 +72,8 @@ static void everybody_gets_a_turn(void)
 	uint32_t greedy, modest, i;
 
 	open_port(&client, 0);
-	greedy = registered(&client);
-	modest = registered(&client);
+	greedy = client_socket(&client);
+	modest = client_socket(&client);
 	for (i = 0; i < 3 * SLOTS; i++)
 		send(greedy, "more");
 	send(modest, "please");
@@ -101,7 +92,7 @@ static void end_after_payload(void)
 	uint32_t fd;
 
 	open_port(&client, 8);
-	fd = registered(&client);
+	fd = client_socket(&client);
 	send(fd, "last words");
 	fake_socket_peer_closed(fd);
 	CHECK_EQUAL(rxsync(&client), 2);
@@ -119,7 +110,7 @@ static void end_in_the_next_batch(void)
 	uint32_t fd, i;
 
 	open_port(&client, 0);
-	fd = registered(&client);
+	fd = client_socket(&client);
 	for (i = 0; i < SLOTS - 1; i++)
 		send(fd, "full");
 	fake_socket_peer_closed(fd);
@@ -144,7 +135,7 @@ static void backpressure(void)
 	open_port(&client, 0);
 	flows = &client.desc.port->flows;
 	flows->limit = 20;
-	fd = registered(&client);
+	fd = client_socket(&client);
 	for (i = 0; i < 100; i++) {
 		snprintf(text, sizeof(text), "%u", i);
 		send(fd, text);
@@ -190,9 +181,9 @@ static void closed_while_waiting(void)
 	uint32_t a, b, c;
 
 	open_port(&client, 0);
-	a = registered(&client);
-	b = registered(&client);
-	c = registered(&client);
+	a = client_socket(&client);
+	b = client_socket(&client);
+	c = client_socket(&client);
 	send(a, "a");
 	send(b, "b");
 	send(c, "c");
@@ -228,10 +219,10 @@ static void encoding(void)
 			CHECK(client_payload(&client, client_slot(&client), &length) ==
 			      client_buffer(&client, index) + starts[j]);
 			CHECK_EQUAL(length, 2048 - starts[j]);
-			CHECK_EQUAL(client_slot_fd(client_slot(&client)), 0xfffffffe);
+			CHECK_EQUAL(slot_fd(client_slot(&client)), 0xfffffffe);
 			CHECK(starts[j] < offsets[i] || starts[j] > 1023 ||
 			      (client_slot(&client)->ptr & PST_OFFSET_MASK) == offsets[i]);
-			client_advance(&client);
+			ring_advance(client.ring);
 		}
 		client_close(&client);
 	}

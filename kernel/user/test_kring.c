@@ -13,11 +13,9 @@ static uint32_t fd;
 
 static void open_ring(struct client *client, uint32_t slots)
 {
-	struct client_spec spec = { .slots = slots, .extra = EXTRA };
+	struct port_spec spec = { .slots = slots, .extra = EXTRA };
 
-	fake_reset();
-	CHECK_EQUAL(client_open(client, &spec), 0);
-	CHECK_EQUAL(client_attach(client, "pst:eth0"), 0);
+	client_open_attached(client, &spec);
 	fd = fake_socket(FAKE_CONNECTED);
 	CHECK_EQUAL(client_register_socket(client, fd), 0);
 }
@@ -26,11 +24,6 @@ static void receive(uint32_t packets)
 {
 	while (packets-- > 0)
 		fake_receive("eth0", fd, "payload", 8);
-}
-
-static int rxsync(struct client *client)
-{
-	return paste_port_rxsync(client->desc.port);
 }
 
 static void fresh_ring(void)
@@ -59,13 +52,13 @@ static void full_ring(void)
 	open_ring(&client, SLOTS);
 	receive(40);
 	while (count < 40) {
-		CHECK_EQUAL(rxsync(&client), 0);
+		CHECK_EQUAL(client_rxsync(&client), 0);
 		CHECK(paste_port_readable(client.desc.port));
 		CHECK(count != 0 || client.ring->tail == SLOTS - 1);
-		for (; client_slot(&client); client_advance(&client))
+		for (; client_slot(&client); ring_advance(client.ring))
 			count++;
 	}
-	CHECK_EQUAL(rxsync(&client), 0);
+	CHECK_EQUAL(client_rxsync(&client), 0);
 	CHECK(!paste_port_readable(client.desc.port));
 	client_check_conservation(&client);
 	client_close(&client);
@@ -78,14 +71,14 @@ static void cur_ahead_of_head(void)
 
 	open_ring(&client, SLOTS);
 	receive(4);
-	CHECK_EQUAL(rxsync(&client), 0);
+	CHECK_EQUAL(client_rxsync(&client), 0);
 	client.ring->cur = client.ring->tail;
-	CHECK_EQUAL(rxsync(&client), 0);
+	CHECK_EQUAL(client_rxsync(&client), 0);
 	CHECK(!paste_port_readable(client.desc.port));
 	CHECK_EQUAL(paste_pool_count(client.desc.port->pool, PASTE_APP),
 		    EXTRA + client_tx_buffers(&client) + 4);
 	receive(1);
-	CHECK_EQUAL(rxsync(&client), 0);
+	CHECK_EQUAL(client_rxsync(&client), 0);
 	CHECK(paste_port_readable(client.desc.port));
 	client_close(&client);
 }
@@ -97,7 +90,7 @@ static void refused(struct client *client, uint32_t head, uint32_t cur)
 	client->ring->head = head;
 	client->ring->cur = cur;
 	client->ring->tail = 0xffffffff;
-	CHECK_EQUAL(rxsync(client), EINVAL);
+	CHECK_EQUAL(client_rxsync(client), EINVAL);
 	CHECK_EQUAL(client->ring->head, client->desc.port->rx.hwcur);
 	CHECK_EQUAL(client->ring->cur, client->desc.port->rx.hwcur);
 	CHECK_EQUAL(client->ring->tail, tail);
@@ -110,7 +103,7 @@ static void indices_out_of_bounds(void)
 
 	open_ring(&client, SLOTS);
 	receive(4);
-	CHECK_EQUAL(rxsync(&client), 0); /* the user holds [0, 4) */
+	CHECK_EQUAL(client_rxsync(&client), 0); /* the user holds [0, 4) */
 	refused(&client, 5, 5);
 	refused(&client, SLOTS, SLOTS);
 	refused(&client, 0xffffffff, 0);
@@ -120,7 +113,7 @@ static void indices_out_of_bounds(void)
 	CHECK_EQUAL(client.desc.port->rx.bad_rings, 6);
 	/* An overwritten tail alone is restored silently. */
 	client.ring->tail = 77;
-	CHECK_EQUAL(rxsync(&client), 0);
+	CHECK_EQUAL(client_rxsync(&client), 0);
 	CHECK_EQUAL(client.ring->tail, 4);
 	client_close(&client);
 }
@@ -132,7 +125,7 @@ static void slots_set_straight(void)
 
 	open_ring(&client, SLOTS);
 	receive(3);
-	CHECK_EQUAL(rxsync(&client), 0);
+	CHECK_EQUAL(client_rxsync(&client), 0);
 	client.ring->slot[0].buf_idx = 1;
 	client.ring->slot[1].len = 2049;
 	refused(&client, SLOTS, 0);
@@ -154,7 +147,7 @@ static void forged_buffers(void)
 	pool = client.desc.port->pool;
 	total = pool->total;
 	receive(6);
-	CHECK_EQUAL(rxsync(&client), 0);
+	CHECK_EQUAL(client_rxsync(&client), 0);
 	for (free_index = 2; pool->buffers[free_index].owner != PASTE_FREE; free_index++)
 		;
 	client.ring->slot[0].buf_idx = client.ring->slot[1].buf_idx;
@@ -162,7 +155,7 @@ static void forged_buffers(void)
 	client.ring->slot[3].buf_idx = total;
 	client.ring->slot[4].buf_idx = 0;
 	client.ring->head = client.ring->cur = 6;
-	CHECK_EQUAL(rxsync(&client), EINVAL);
+	CHECK_EQUAL(client_rxsync(&client), EINVAL);
 	/* 0 was first with its claim; 1 came second. */
 	CHECK_EQUAL(client.desc.port->rx.bad_slots, 4);
 	CHECK_EQUAL(client.ring->slot[1].buf_idx, 0);
@@ -170,14 +163,14 @@ static void forged_buffers(void)
 	client_check_conservation(&client);
 	/* The ring works on; slots without a buffer get one. */
 	receive(SLOTS - 1);
-	CHECK_EQUAL(rxsync(&client), 0);
-	for (; client_slot(&client); client_advance(&client))
+	CHECK_EQUAL(client_rxsync(&client), 0);
+	for (; client_slot(&client); ring_advance(client.ring))
 		CHECK(client_slot(&client)->buf_idx >= 2);
-	CHECK_EQUAL(rxsync(&client), 0);
+	CHECK_EQUAL(client_rxsync(&client), 0);
 	/* The end of a stream needs a slot's own buffer. */
 	client.desc.port->rx.slot_buf[client.desc.port->rx.hwtail] = 0;
 	fake_socket_peer_closed(fd);
-	CHECK_EQUAL(rxsync(&client), 0);
+	CHECK_EQUAL(client_rxsync(&client), 0);
 	CHECK(client_slot(&client)->buf_idx >= 2);
 	client_close(&client);
 	fake_run_deferred();
@@ -203,7 +196,7 @@ static void random_user(struct check_random *random)
 							    check_below(random, SLOTS);
 		if (check_below(random, 16) == 0)
 			client.ring->num_slots = (uint32_t)check_random(random);
-		rxsync(&client);
+		client_rxsync(&client);
 		client_check_conservation(&client);
 	}
 	client_close(&client);
@@ -248,7 +241,7 @@ static void second_thread(struct check_random *random)
 	CHECK_EQUAL(pthread_create(&thread, NULL, scribble, &scribbler), 0);
 	for (i = 0; i < ROUNDS / 10; i++) {
 		receive(4);
-		rxsync(&client);
+		client_rxsync(&client);
 		client_check_conservation(&client);
 	}
 	__atomic_store_n(&scribbler.stop, true, __ATOMIC_RELAXED);

@@ -3,41 +3,13 @@
 #include "check.h"
 #include "client.h"
 
-#define SLOTS 16u
-
-/* Ring numbers in ring_ofs. */
-enum { TX, HOST_TX, RX, HOST_RX };
+#define SLOTS CLIENT_NIC_SLOTS
 
 static struct client client;
 
-static int open_mode(uint32_t mode)
+static struct netmap_ring *ring(uint32_t number)
 {
-	struct client_spec spec = { .name = "netmap:eth0", .slots = SLOTS };
-	int error;
-
-	fake_reset();
-	memset(&client, 0, sizeof(client));
-	client_prepare_register(&client, &spec);
-	client.request->body.reg.nr_mode = mode;
-	client.request->body.reg.nr_tx_slots = SLOTS;
-	error = client_send(&client);
-	if (!error)
-		client_map(&client);
-	return error;
-}
-
-static void finish(void)
-{
-	client_check_conservation(&client);
-	client_close(&client);
-	fake_run_deferred();
-	CHECK_EQUAL(fake_live(), 0);
-}
-
-static struct netmap_ring *ring(int i)
-{
-	CHECK(client.nifp->ring_ofs[i] != 0);
-	return (struct netmap_ring *)((char *)client.nifp + client.nifp->ring_ofs[i]);
+	return ring_number(client.nifp, number);
 }
 
 static void registers(void)
@@ -45,7 +17,7 @@ static void registers(void)
 	const struct nmreq_register *reg;
 	struct client second = { .request = NULL };
 
-	CHECK_EQUAL(open_mode(NR_REG_NIC_SW), 0);
+	client_open_nic(&client, NR_REG_NIC_SW, 0);
 	reg = &client.request->body.reg;
 	CHECK(reg->nr_tx_rings == 1 && reg->nr_rx_rings == 1);
 	CHECK(reg->nr_host_tx_rings == 1 && reg->nr_host_rx_rings == 1);
@@ -58,34 +30,34 @@ static void registers(void)
 	/* The same NIC under either name. */
 	client_prepare(&second, NETMAP_REQ_REGISTER, "eth0")->body.reg.nr_mode = NR_REG_ALL_NIC;
 	CHECK_EQUAL(client_send(&second), EBUSY);
-	finish();
-	CHECK_EQUAL(open_mode(NR_REG_ALL_NIC), 0);
+	client_finish(&client);
+	client_open_nic(&client, NR_REG_ALL_NIC, 0);
 	CHECK(client.nifp->ring_ofs[HOST_TX] == 0 && client.nifp->ring_ofs[HOST_RX] == 0);
 	CHECK(client.nifp->ring_ofs[TX] != 0 && client.nifp->ring_ofs[RX] != 0);
-	finish();
+	client_finish(&client);
 }
 
 /* A NIC has one user: a pst port, or a port of its own. */
 static void one_user_per_nic(void)
 {
-	struct client_spec spec = { .slots = SLOTS };
+	struct port_spec spec = { .slots = SLOTS };
 	struct client pst;
 
-	CHECK_EQUAL(open_mode(NR_REG_ALL_NIC), 0);
+	client_open_nic(&client, NR_REG_ALL_NIC, 0);
 	CHECK_EQUAL(client_open(&pst, &spec), 0);
 	CHECK_EQUAL(client_attach(&pst, "pst:eth0"), EBUSY);
 	CHECK_EQUAL(client_attach(&pst, "pst:eth1"), 0);
 	client_prepare(&client, NETMAP_REQ_PST_FD_REG, "eth0");
 	CHECK_EQUAL(client_send(&client), EINVAL);
 	client_close(&pst);
-	finish();
+	client_finish(&client);
 }
 
 static void info(void)
 {
 	struct nmreq_port_info_get *got;
 
-	CHECK_EQUAL(open_mode(NR_REG_ALL_NIC), 0);
+	client_open_nic(&client, NR_REG_ALL_NIC, 0);
 	got = &client_prepare(&client, NETMAP_REQ_PORT_INFO_GET, "netmap:eth0")->body.port_info;
 	CHECK_EQUAL(client_send(&client), 0);
 	CHECK(got->nr_tx_slots == SLOTS && got->nr_tx_rings == 1 && got->nr_host_rx_rings == 1);
@@ -94,12 +66,12 @@ static void info(void)
 	CHECK(got->nr_tx_slots == 1024 && got->nr_rx_rings == 1 && got->nr_mem_id == 0);
 	client_prepare(&client, NETMAP_REQ_PORT_INFO_GET, "eth7");
 	CHECK_EQUAL(client_send(&client), ENXIO);
-	finish();
+	client_finish(&client);
 }
 
 static int send_offsets(uint64_t max, uint64_t initial, uint32_t bits)
 {
-	struct client_spec spec = { .name = "eth0", .slots = SLOTS, .initial_offset = 1 };
+	struct port_spec spec = { .name = "eth0", .slots = SLOTS, .max_offset = 1 };
 
 	fake_reset();
 	memset(&client, 0, sizeof(client));
@@ -115,11 +87,11 @@ static void offsets(void)
 	CHECK_EQUAL(send_offsets(2048, 512, 0), 0);
 	client_map(&client);
 	CHECK_EQUAL(ring(RX)->offset_mask, ~0ull);
-	finish();
+	client_finish(&client);
 	CHECK_EQUAL(send_offsets(1023, 0, 10), 0);
 	client_map(&client);
 	CHECK_EQUAL(ring(TX)->offset_mask, 1023);
-	finish();
+	client_finish(&client);
 	CHECK_EQUAL(send_offsets(1024, 0, 10), EINVAL);
 	CHECK_EQUAL(send_offsets(2049, 0, 0), EINVAL);
 	CHECK_EQUAL(send_offsets(2048, 513, 0), EINVAL);
@@ -130,19 +102,21 @@ static void offsets(void)
 /* Rings of a NIC in the user's memory, or the kernel's. */
 static void memory(void)
 {
-	struct client_spec spec = { .name = "eth0", .extmem = 4 << 20, .slots = 64, .extra = 10 };
+	struct port_spec spec = { .name = "eth0", .extmem = 4 << 20, .slots = 64, .extra = 10 };
+	char *rx;
 
 	fake_reset();
 	CHECK_EQUAL(client_open(&client, &spec), 0);
-	CHECK((char *)ring(RX) > client.memory && (char *)ring(RX) < client.memory + (4 << 20));
+	rx = (char *)ring(RX);
+	CHECK(rx > client.memory && rx < client.memory + (4 << 20));
 	CHECK_EQUAL(client_extra_count(&client), 10);
-	finish();
+	client_finish(&client);
 	spec.kernel_rings = true;
 	fake_reset();
 	CHECK_EQUAL(client_open(&client, &spec), 0);
 	CHECK_EQUAL(ring(RX)->buf_ofs, 0);
 	CHECK_EQUAL(client_extra_count(&client), 10);
-	finish();
+	client_finish(&client);
 }
 
 int main(void)

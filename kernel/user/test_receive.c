@@ -50,14 +50,14 @@ static uint32_t consume(struct client *client, struct check_random *random, bool
 	uint32_t message[2];
 
 	memset(seen, 0, CONNECTIONS);
-	for (; (slot = client_slot(client)); client_advance(client), count++) {
+	for (; (slot = client_slot(client)); ring_advance(client->ring), count++) {
 		const char *payload = client_payload(client, slot, &length);
 		struct stream *stream;
 
 		memcpy(message, payload, sizeof(message));
 		CHECK(message[0] < CONNECTIONS);
 		stream = &streams[message[0]];
-		CHECK_EQUAL(client_slot_fd(slot), stream->fd);
+		CHECK_EQUAL(slot_fd(slot), stream->fd);
 		CHECK_EQUAL(message[1], stream->received);
 		CHECK_EQUAL(length, sizeof(message) + message[1] % 1024);
 		stream->received++;
@@ -82,7 +82,7 @@ static void send_one(uint32_t i)
 		streams[i].sent++;
 }
 
-static void receive(const struct client_spec *spec, struct check_random *random)
+static void receive(const struct port_spec *spec, struct check_random *random)
 {
 	struct client client;
 	uint32_t sent = 0, received = 0, held, burst, i;
@@ -99,14 +99,14 @@ static void receive(const struct client_spec *spec, struct check_random *random)
 		for (i = 0; i < burst; i++)
 			send_one(check_below(random, CONNECTIONS));
 		fake_stack_hold(check_below(random, 8) == 0);
-		CHECK_EQUAL(paste_port_rxsync(client.desc.port), 0);
+		CHECK_EQUAL(client_rxsync(&client), 0);
 		received += consume(&client, random, seen);
 		fake_stack_let_go();
 	}
 	fake_stack_hold(false);
-	CHECK_EQUAL(paste_port_rxsync(client.desc.port), 0);
+	CHECK_EQUAL(client_rxsync(&client), 0);
 	received += consume(&client, random, seen);
-	CHECK_EQUAL(paste_port_rxsync(client.desc.port), 0);
+	CHECK_EQUAL(client_rxsync(&client), 0);
 	client_check_conservation(&client);
 	for (i = 0; i < CONNECTIONS; i++)
 		sent += streams[i].sent;
@@ -121,11 +121,11 @@ static void receive(const struct client_spec *spec, struct check_random *random)
 int main(int argc, char **argv)
 {
 	struct check_random random = check_seed(argc, argv);
-	struct client_spec plain = { .extra = EXTRA, .slots = 256 };
-	struct client_spec extmem = { .extra = EXTRA, .extmem = 4 << 20, .slots = 512 };
-	struct client_spec persistent = { .extra = EXTRA, .extmem = 8 << 20, .buf_size = 4096,
+	struct port_spec plain = { .extra = EXTRA, .slots = 256 };
+	struct port_spec extmem = { .extra = EXTRA, .extmem = 4 << 20, .slots = 512 };
+	struct port_spec persistent = { .extra = EXTRA, .extmem = 8 << 20, .buf_size = 4096,
 					  .kernel_rings = true, .slots = 512,
-					  .initial_offset = 32 };
+					  .max_offset = 32, .initial_offset = 32 };
 
 	receive(&plain, &random);
 	receive(&extmem, &random);

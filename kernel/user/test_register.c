@@ -7,21 +7,14 @@
 
 static struct client client;
 
-static int open_with(struct client_spec spec)
+static int open_with(struct port_spec spec)
 {
 	fake_reset();
 	return client_open(&client, &spec);
 }
 
-static void finish(void)
-{
-	client_close(&client);
-	fake_run_deferred();
-	CHECK_EQUAL(fake_live(), 0);
-}
-
 /* A default request, to be spoilt by the test. */
-static struct client_request *prepare(struct client_spec spec)
+static struct request *prepare(struct port_spec spec)
 {
 	fake_reset();
 	memset(&client, 0, sizeof(client));
@@ -33,7 +26,7 @@ static struct client_request *prepare(struct client_spec spec)
 
 static int send_mode(uint32_t mode, uint64_t flags)
 {
-	struct client_request *request = prepare((struct client_spec){ .slots = 16 });
+	struct request *request = prepare((struct port_spec){ .slots = 16 });
 
 	request->body.reg.nr_mode = mode;
 	request->body.reg.nr_flags = flags;
@@ -42,14 +35,14 @@ static int send_mode(uint32_t mode, uint64_t flags)
 
 static int send_name(const char *name)
 {
-	return open_with((struct client_spec){ .name = name, .slots = 16 });
+	return open_with((struct port_spec){ .name = name, .slots = 16 });
 }
 
 static void defaults(void)
 {
 	const struct nmreq_register *reg;
 
-	CHECK_EQUAL(open_with((struct client_spec){ .extra = 100 }), 0);
+	CHECK_EQUAL(open_with((struct port_spec){ .extra = 100 }), 0);
 	reg = &client.request->body.reg;
 	CHECK_EQUAL(reg->nr_rx_slots, 1024);
 	CHECK_EQUAL(reg->nr_tx_slots, 1024);
@@ -64,39 +57,38 @@ static void defaults(void)
 	CHECK_EQUAL(client.nifp->ni_version, NETMAP_API);
 	CHECK(strcmp(client.nifp->ni_name, "pst:0") == 0);
 	CHECK_EQUAL(client.ring->offset_mask, PST_OFFSET_MASK);
-	client_check_conservation(&client);
-	finish();
+	client_finish(&client);
 }
 
 static void slots_are_bounded(void)
 {
-	CHECK_EQUAL(open_with((struct client_spec){ .slots = 1 }), 0);
+	CHECK_EQUAL(open_with((struct port_spec){ .slots = 1 }), 0);
 	CHECK_EQUAL(client.request->body.reg.nr_rx_slots, 4);
-	finish();
-	CHECK_EQUAL(open_with((struct client_spec){ .slots = 0xffffffff }), 0);
+	client_finish(&client);
+	CHECK_EQUAL(open_with((struct port_spec){ .slots = 0xffffffff }), 0);
 	CHECK_EQUAL(client.request->body.reg.nr_rx_slots, 16384);
 	CHECK_EQUAL(client.request->body.reg.nr_tx_slots, 16384);
-	finish();
+	client_finish(&client);
 	fake_reset();
 	memset(&client, 0, sizeof(client));
-	client_prepare_register(&client, &(struct client_spec){ .slots = 100 });
+	client_prepare_register(&client, &(struct port_spec){ .slots = 100 });
 	client.request->body.reg.nr_tx_slots = 0;
 	CHECK_EQUAL(client_send(&client), 0);
 	CHECK_EQUAL(client.request->body.reg.nr_tx_slots, 100);
-	finish();
+	client_finish(&client);
 }
 
 /* No more extra buffers than there are; the answer says how many. */
 static void extra_is_granted(void)
 {
-	CHECK_EQUAL(open_with((struct client_spec){ .extmem = MIB, .slots = 16,
+	CHECK_EQUAL(open_with((struct port_spec){ .extmem = MIB, .slots = 16,
 						    .extra = 0xffffffff }), 0);
 	CHECK_EQUAL(client.request->body.reg.nr_extra_bufs,
 		    client.desc.port->layout.buf_total - 2 - 32);
 	CHECK_EQUAL(client_extra_count(&client), client.request->body.reg.nr_extra_bufs);
-	finish();
-	CHECK_EQUAL(open_with((struct client_spec){ .extra = 0xffffffff }), ENOMEM);
-	finish();
+	client_finish(&client);
+	CHECK_EQUAL(open_with((struct port_spec){ .extra = 0xffffffff }), ENOMEM);
+	client_finish(&client);
 }
 
 static void modes_and_flags(void)
@@ -114,24 +106,24 @@ static void modes_and_flags(void)
 	}
 	CHECK_EQUAL(send_mode(NR_REG_ALL_NIC, NR_EXCLUSIVE | NR_RX_RINGS_ONLY |
 			      NR_DO_RX_POLL | NR_NO_TX_POLL | NR_ACCEPT_VNET_HDR), 0);
-	finish();
+	client_finish(&client);
 	CHECK_EQUAL(send_mode(NR_REG_ALL_NIC, NR_MONITOR_TX), EOPNOTSUPP);
 	CHECK_EQUAL(send_mode(NR_REG_ALL_NIC, NR_MONITOR_RX), EOPNOTSUPP);
 	CHECK_EQUAL(send_mode(NR_REG_ALL_NIC, NR_ZCOPY_MON), EOPNOTSUPP);
 	CHECK_EQUAL(send_mode(NR_REG_ALL_NIC, NR_TX_RINGS_ONLY), EOPNOTSUPP);
 	CHECK_EQUAL(send_mode(NR_REG_ALL_NIC, 1ull << 40), EINVAL);
 	CHECK_EQUAL(send_mode(NR_REG_ALL_NIC, PASTE_NR_EVENTS), 0);
-	finish();
-	CHECK_EQUAL(open_with((struct client_spec){ .name = "eth0", .flags = PASTE_NR_EVENTS }),
+	client_finish(&client);
+	CHECK_EQUAL(open_with((struct port_spec){ .name = "eth0", .flags = PASTE_NR_EVENTS }),
 		    EINVAL);
-	finish();
+	client_finish(&client);
 }
 
 static void foreign_mem_id(void)
 {
-	prepare((struct client_spec){ .slots = 16 })->body.reg.nr_mem_id = 7;
+	prepare((struct port_spec){ .slots = 16 })->body.reg.nr_mem_id = 7;
 	CHECK_EQUAL(client_send(&client), EOPNOTSUPP);
-	finish();
+	client_finish(&client);
 }
 
 static void names(void)
@@ -151,12 +143,12 @@ static void names(void)
 		CHECK_EQUAL(send_name(no_nic[i]), ENXIO);
 	CHECK_EQUAL(send_name(""), EINVAL);
 	CHECK_EQUAL(send_name("netmap:"), EOPNOTSUPP);
-	finish();
+	client_finish(&client);
 }
 
 static void busy(void)
 {
-	struct client_spec spec = { .slots = 16 };
+	struct port_spec spec = { .slots = 16 };
 	struct client second;
 
 	CHECK_EQUAL(open_with(spec), 0);
@@ -169,30 +161,30 @@ static void busy(void)
 	client_close(&client);
 	spec.name = NULL;
 	CHECK_EQUAL(client_reopen(&client, &spec), 0);
-	finish();
+	client_finish(&client);
 }
 
 static void no_leftovers_of_names(void)
 {
-	struct client_request *request = prepare((struct client_spec){ .slots = 16 });
+	struct request *request = prepare((struct port_spec){ .slots = 16 });
 
 	/* Bytes behind the end of the name do not count, an unterminated name is cut. */
 	memcpy(request->header.nr_name + 6, "rubbish", 8);
 	CHECK_EQUAL(client_send(&client), 0);
 	CHECK(strcmp(client.desc.port->name, "pst:0") == 0 && !client.desc.port->name[7]);
-	finish();
-	request = prepare((struct client_spec){ .slots = 16 });
+	client_finish(&client);
+	request = prepare((struct port_spec){ .slots = 16 });
 	memset(request->header.nr_name + 5, 'x', NETMAP_REQ_IFNAMSIZ - 5);
 	CHECK_EQUAL(client_send(&client), 0);
 	CHECK_EQUAL(strlen(client.desc.port->name), NETMAP_REQ_IFNAMSIZ - 1);
-	finish();
+	client_finish(&client);
 }
 
 static int send_offsets(uint64_t max, uint64_t initial, uint32_t bits, uint32_t align,
 			uint64_t gap)
 {
-	struct client_request *request =
-		prepare((struct client_spec){ .slots = 16, .initial_offset = 1 });
+	struct request *request =
+		prepare((struct port_spec){ .slots = 16, .max_offset = 1, .initial_offset = 1 });
 
 	request->offsets.nro_max_offset = max;
 	request->offsets.nro_initial_offset = initial;
@@ -216,7 +208,7 @@ static void offsets(void)
 	CHECK_EQUAL(send_offsets(63, 0, 64, 0, 0), EINVAL);
 	CHECK_EQUAL(send_offsets(63, 0, 8, 64, 0), EOPNOTSUPP);
 	CHECK_EQUAL(send_offsets(63, 0, 8, 0, 64), EOPNOTSUPP);
-	finish();
+	client_finish(&client);
 }
 
 int main(void)

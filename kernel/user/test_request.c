@@ -5,16 +5,16 @@
 
 static struct client client;
 
-static struct client_request *prepare(uint16_t type)
+static struct request *prepare(uint16_t type)
 {
 	fake_reset();
 	memset(&client, 0, sizeof(client));
 	return client_prepare(&client, type, "pst:0");
 }
 
-static struct client_request *prepare_register(void)
+static struct request *prepare_register(void)
 {
-	struct client_spec spec = { .slots = 16 };
+	struct port_spec spec = { .slots = 16 };
 
 	fake_reset();
 	memset(&client, 0, sizeof(client));
@@ -22,16 +22,9 @@ static struct client_request *prepare_register(void)
 	return client.request;
 }
 
-static void finish(void)
-{
-	client_close(&client);
-	fake_run_deferred();
-	CHECK_EQUAL(fake_live(), 0);
-}
-
 static void version(void)
 {
-	struct client_request *request = prepare_register();
+	struct request *request = prepare_register();
 
 	request->header.nr_version = NETMAP_MIN_API - 1;
 	CHECK_EQUAL(client_send(&client), EINVAL);
@@ -41,14 +34,14 @@ static void version(void)
 	CHECK_EQUAL(request->header.nr_version, NETMAP_API);
 	request->header.nr_version = NETMAP_MAX_API;
 	CHECK_EQUAL(client_send(&client), 0);
-	finish();
+	client_finish(&client);
 }
 
 static void reserved(void)
 {
 	prepare_register()->header.nr_reserved = 1;
 	CHECK_EQUAL(client_send(&client), EINVAL);
-	finish();
+	client_finish(&client);
 }
 
 static void body_pointer(void)
@@ -62,7 +55,7 @@ static void body_pointer(void)
 	prepare_register()->header.nr_body = ~0ull - 8;
 	CHECK_EQUAL(client_send(&client), EFAULT);
 	CHECK_EQUAL(paste_control(&client.desc, 8), EFAULT);
-	finish();
+	client_finish(&client);
 }
 
 static void unknown_requests(void)
@@ -73,7 +66,7 @@ static void unknown_requests(void)
 	CHECK_EQUAL(client_send(&client), EINVAL);
 	prepare(0xffff);
 	CHECK_EQUAL(client_send(&client), EINVAL);
-	finish();
+	client_finish(&client);
 }
 
 static void other_requests(void)
@@ -97,91 +90,91 @@ static void other_requests(void)
 		prepare(without[i])->header.nr_body = 0;
 		CHECK_EQUAL(client_send(&client), EOPNOTSUPP);
 	}
-	finish();
+	client_finish(&client);
 }
 
 static void option_type_zero(void)
 {
-	struct client_request *request = prepare_register();
+	struct request *request = prepare_register();
 
-	client_option(request, &request->other, 0);
+	request_option(request, &request->other, 0);
 	CHECK_EQUAL(client_send(&client), EINVAL);
-	finish();
+	client_finish(&client);
 }
 
 /* The unknown one is named by its status; its neighbour is fine; nothing was done. */
 static void unknown_option(void)
 {
-	struct client_request *request = prepare_register();
+	struct request *request = prepare_register();
 
-	client_option(request, &request->offsets.nro_opt, NETMAP_REQ_OPT_OFFSETS);
-	client_option(request, &request->other, 63);
+	request_option(request, &request->offsets.nro_opt, NETMAP_REQ_OPT_OFFSETS);
+	request_option(request, &request->other, 63);
 	CHECK_EQUAL(client_send(&client), EOPNOTSUPP);
 	CHECK_EQUAL(request->other.nro_status, EOPNOTSUPP);
 	CHECK_EQUAL(request->offsets.nro_opt.nro_status, 0);
 	CHECK(client.desc.port == NULL);
-	finish();
+	client_finish(&client);
 }
 
 static void unsupported_options(void)
 {
 	static const uint32_t types[] = { NETMAP_REQ_OPT_SYNC_KLOOP_EVENTFDS,
 					  NETMAP_REQ_OPT_CSB, NETMAP_REQ_OPT_SYNC_KLOOP_MODE };
-	struct client_request *request;
+	struct request *request;
 	size_t i;
 
 	for (i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
 		request = prepare_register();
-		client_option(request, &request->other, types[i]);
+		request_option(request, &request->other, types[i]);
 		CHECK_EQUAL(client_send(&client), EOPNOTSUPP);
 		CHECK_EQUAL(request->other.nro_status, EOPNOTSUPP);
 	}
-	finish();
+	client_finish(&client);
 }
 
 static void option_of_another_request(void)
 {
-	struct client_request *request = prepare(NETMAP_REQ_PORT_INFO_GET);
+	struct request *request = prepare(NETMAP_REQ_PORT_INFO_GET);
 
-	client_option(request, &request->offsets.nro_opt, NETMAP_REQ_OPT_OFFSETS);
+	request_option(request, &request->offsets.nro_opt, NETMAP_REQ_OPT_OFFSETS);
 	CHECK_EQUAL(client_send(&client), EOPNOTSUPP);
 	CHECK_EQUAL(request->offsets.nro_opt.nro_status, EOPNOTSUPP);
-	finish();
+	client_finish(&client);
 }
 
 static void duplicate_option(void)
 {
-	struct client_request *request = prepare_register();
+	struct request *request = prepare_register();
 	struct nmreq_opt_offsets *second = fake_user(sizeof(*second));
 	struct nmreq_option *last = fake_user(sizeof(*last));
 
-	client_option(request, last, 63);
-	client_option(request, &request->offsets.nro_opt, NETMAP_REQ_OPT_OFFSETS);
-	client_option(request, &request->other, 63);
-	client_option(request, &second->nro_opt, NETMAP_REQ_OPT_OFFSETS);
+	request_option(request, last, 63);
+	request_option(request, &request->offsets.nro_opt, NETMAP_REQ_OPT_OFFSETS);
+	request_option(request, &request->other, 63);
+	request_option(request, &second->nro_opt, NETMAP_REQ_OPT_OFFSETS);
 	CHECK_EQUAL(client_send(&client), EINVAL);
 	CHECK_EQUAL(request->offsets.nro_opt.nro_status, EINVAL);
 	CHECK_EQUAL(second->nro_opt.nro_status, EINVAL);
 	CHECK_EQUAL(request->other.nro_status, EOPNOTSUPP);
 	CHECK_EQUAL(last->nro_status, EOPNOTSUPP);
-	finish();
+	client_finish(&client);
 }
 
 static void looped_list(void)
 {
-	struct client_request *request = prepare_register();
+	struct request *request = prepare_register();
 
-	client_option(request, &request->other, 63);
+	request_option(request, &request->other, 63);
 	request->other.nro_next = fake_address(&request->other);
 	CHECK_EQUAL(client_send(&client), EMSGSIZE);
-	finish();
+	client_finish(&client);
 }
 
 static void too_large(void)
 {
-	struct client_request *request = prepare_register();
+	struct request *request = prepare_register();
 
-	client_option(request, &request->other, NETMAP_REQ_OPT_SYNC_KLOOP_EVENTFDS);
+	request_option(request, &request->other, NETMAP_REQ_OPT_SYNC_KLOOP_EVENTFDS);
 	request->other.nro_size = NETMAP_REQ_MAXSIZE;
 	CHECK_EQUAL(client_send(&client), EMSGSIZE);
 	request->other.nro_size = ~0ull;
@@ -191,24 +184,24 @@ static void too_large(void)
 	CHECK_EQUAL(client_send(&client), EOPNOTSUPP);
 	request->other.nro_size++;
 	CHECK_EQUAL(client_send(&client), EMSGSIZE);
-	finish();
+	client_finish(&client);
 }
 
 static void option_faults(void)
 {
-	struct client_request *request = prepare_register();
+	struct request *request = prepare_register();
 
 	request->header.nr_options = 8;
 	CHECK_EQUAL(client_send(&client), EFAULT);
 	request->header.nr_options = ~0ull - 4;
 	CHECK_EQUAL(client_send(&client), EFAULT);
-	finish();
+	client_finish(&client);
 }
 
 /* The body is written only if the request worked. */
 static void body_after_failure(void)
 {
-	struct client_request *request = prepare_register();
+	struct request *request = prepare_register();
 	struct nmreq_register before;
 
 	request->body.reg.nr_mode = NR_REG_ONE_SW;
@@ -222,21 +215,21 @@ static void body_after_failure(void)
 	before = request->body.reg;
 	CHECK_EQUAL(client_send(&client), ENXIO);
 	CHECK(memcmp(&before, &request->body.reg, sizeof(before)) == 0);
-	finish();
+	client_finish(&client);
 }
 
 /* Random bytes never do more than fail (or, rarely, succeed). */
 static void random_requests(struct check_random *random)
 {
-	uint32_t i, j, size = sizeof(struct client_request);
-	struct client_request *request;
+	uint32_t i, j, size = sizeof(struct request);
+	struct request *request;
 	uint8_t *bytes;
 
 	for (i = 0; i < 20000; i++) {
 		request = prepare_register();
-		client_option(request, &request->offsets.nro_opt, NETMAP_REQ_OPT_OFFSETS);
-		client_option(request, &request->other, check_below(random, 70));
-		client_option(request, &request->kernel_rings.nro_opt,
+		request_option(request, &request->offsets.nro_opt, NETMAP_REQ_OPT_OFFSETS);
+		request_option(request, &request->other, check_below(random, 70));
+		request_option(request, &request->kernel_rings.nro_opt,
 			      PASTE_REQ_OPT_KERNEL_RINGS);
 		request->header.nr_reqtype = (uint16_t)check_below(random, 20);
 		bytes = (uint8_t *)request;
@@ -245,7 +238,7 @@ static void random_requests(struct check_random *random)
 		client_send(&client);
 		client_close(&client);
 	}
-	finish();
+	client_finish(&client);
 }
 
 int main(int argc, char **argv)

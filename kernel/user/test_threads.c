@@ -62,10 +62,10 @@ static void consume(struct client *client)
 	const char *payload;
 
 	while (ended < PRODUCERS) {
-		CHECK_EQUAL(paste_port_rxsync(client->desc.port), 0);
-		for (; (slot = client_slot(client)); client_advance(client)) {
+		CHECK_EQUAL(client_rxsync(client), 0);
+		for (; (slot = client_slot(client)); ring_advance(client->ring)) {
 			payload = client_payload(client, slot, &length);
-			fd = client_slot_fd(slot);
+			fd = slot_fd(slot);
 			if (length == 0) {
 				CHECK_EQUAL(expected[fd], PACKETS);
 				ended++;
@@ -80,7 +80,7 @@ static void consume(struct client *client)
 
 int main(int argc, char **argv)
 {
-	struct client_spec spec = { .extmem = 1 << 20, .slots = SLOTS };
+	struct port_spec spec = { .extmem = 1 << 20, .slots = SLOTS };
 	struct check_random random = check_seed(argc, argv);
 	struct producer producers[PRODUCERS];
 	struct client client;
@@ -97,7 +97,7 @@ int main(int argc, char **argv)
 	consume(&client);
 	for (i = 0; i < PRODUCERS; i++)
 		CHECK_EQUAL(pthread_join(producers[i].thread, NULL), 0);
-	CHECK_EQUAL(paste_port_rxsync(client.desc.port), 0);
+	CHECK_EQUAL(client_rxsync(&client), 0);
 	client_check_conservation(&client);
 	CHECK_EQUAL(paste_pool_count(client.desc.port->pool, PASTE_APP),
 		    client_tx_buffers(&client));

@@ -183,7 +183,7 @@ static void drain(void)
 
 int main(int argc, char **argv)
 {
-	struct device_spec spec = { .memory = DEVDAX, .kernel_rings = true, .slots = 256,
+	struct port_spec spec = { EXTMEM(DEVDAX), .kernel_rings = true, .slots = 256,
 				    .extra = SPARES };
 	uint32_t index, slots;
 	uint64_t bytes;

@@ -16,7 +16,7 @@ static void port_info(void)
 	const struct nmreq_port_info_get *info = &device.request.body.port_info;
 	struct nmreq_register reg;
 
-	device_bind(&device, (struct device_spec){ .slots = 16 });
+	device_bind(&device, (struct port_spec){ .slots = 16 });
 	reg = device.request.body.reg;
 	CHECK_EQUAL(sends(NETMAP_REQ_PORT_INFO_GET, "pst:0"), 0);
 	CHECK_EQUAL(info->nr_memsize, reg.nr_memsize);
@@ -34,7 +34,7 @@ static void pools_info(void)
 	struct nmreq_pools_info *info = &device.request.body.pools_info;
 	struct nmreq_register reg;
 
-	device_bind(&device, (struct device_spec){ 0 });
+	device_bind(&device, (struct port_spec){ 0 });
 	reg = device.request.body.reg;
 	CHECK_EQUAL(sends(NETMAP_REQ_POOLS_INFO_GET, "pst:0"), 0);
 	CHECK_EQUAL(info->nr_memsize, reg.nr_memsize);
@@ -83,7 +83,7 @@ static void kernel_loops(void)
 
 static void attach(void)
 {
-	device_bind(&device, (struct device_spec){ .name = "pst3:app", .extra = 200 });
+	device_bind(&device, (struct port_spec){ .name = "pst3:app", .extra = 200 });
 	CHECK_EQUAL(device_attach(&device, "pst3:eth0"), 0);
 	CHECK(device.request.body.attach.reg.nr_mem_id > 1);
 	CHECK_EQUAL(device_detach(&device, "pst3:eth0"), 0);
@@ -95,7 +95,7 @@ static void attach_invalid(void)
 	struct request *request;
 	uint16_t mem_id;
 
-	device_bind(&device, (struct device_spec){ 0 });
+	device_bind(&device, (struct port_spec){ 0 });
 	mem_id = device.request.body.reg.nr_mem_id;
 	CHECK_EQUAL(device_attach(&device, "eth0"), EINVAL);
 	CHECK_EQUAL(sends(NETMAP_REQ_PST_ATTACH, "pst:eth0"), EINVAL); /* no mode */
@@ -109,13 +109,13 @@ static void attach_invalid(void)
 
 static void attach_which(void)
 {
-	device_bind(&device, (struct device_spec){ 0 });
+	device_bind(&device, (struct port_spec){ 0 });
 	CHECK_EQUAL(device_attach(&device, "pst1:eth0"), ENXIO);
 	CHECK_EQUAL(device_attach(&device, "pst:eth7"), ENXIO);
 	CHECK_EQUAL(device_attach(&device, "pst:lo"), ENXIO);
-	device_bind(&second, (struct device_spec){ .name = "pst:1" });
+	device_bind(&second, (struct port_spec){ .name = "pst:1" });
 	device_close(&device);
-	device_bind(&device, (struct device_spec){ .name = "pst:2" });
+	device_bind(&device, (struct port_spec){ .name = "pst:2" });
 	CHECK_EQUAL(device_attach(&device, "pst:eth0"), 0); /* its own of the two */
 	CHECK_EQUAL(device_detach(&device, "pst:eth0"), 0);
 	struct device control = device_open();
@@ -124,28 +124,28 @@ static void attach_which(void)
 
 static void attach_busy(void)
 {
-	device_bind(&device, (struct device_spec){ 0 });
-	device_bind(&second, (struct device_spec){ .name = "pst1:0" });
+	device_bind(&device, (struct port_spec){ 0 });
+	device_bind(&second, (struct port_spec){ .name = "pst1:0" });
 	CHECK_EQUAL(device_attach(&device, "pst:eth0"), 0);
 	CHECK_EQUAL(device_attach(&device, "pst:eth0"), EBUSY);
 	CHECK_EQUAL(device_attach(&second, "pst1:eth0"), EBUSY);
 	device_close(&device); /* gives the NIC up at once */
 	CHECK_EQUAL(device_attach(&second, "pst1:eth0"), 0);
 	device_close(&second);
-	device_bind(&second, (struct device_spec){ .name = "eth0" });
-	device_bind(&device, (struct device_spec){ 0 });
+	device_bind(&second, (struct port_spec){ .name = "eth0" });
+	device_bind(&device, (struct port_spec){ 0 });
 	CHECK_EQUAL(device_attach(&device, "pst:eth0"), EBUSY);
 }
 
 static void attach_needs_buffers(void)
 {
-	device_bind(&device, (struct device_spec){ .memory = ANONYMOUS, .extra = 0xffffffff });
+	device_bind(&device, (struct port_spec){ EXTMEM(ANONYMOUS), .extra = 0xffffffff });
 	CHECK_EQUAL(device_attach(&device, "pst:eth0"), ENOMEM);
 }
 
 static void detach(void)
 {
-	device_bind(&device, (struct device_spec){ 0 });
+	device_bind(&device, (struct port_spec){ 0 });
 	CHECK_EQUAL(device_detach(&device, "pst:eth0"), ENXIO);
 	CHECK_EQUAL(device_attach(&device, "pst:eth0"), 0);
 	CHECK_EQUAL(device_detach(&device, "pst:eth1"), ENXIO);
@@ -158,7 +158,7 @@ static void control_descriptor(void)
 {
 	struct device control = device_open();
 
-	device_bind(&device, (struct device_spec){ 0 });
+	device_bind(&device, (struct port_spec){ 0 });
 	CHECK_EQUAL(device_attach(&control, "pst:eth0"), 0);
 	CHECK_EQUAL(device_attach(&device, "pst:eth0"), EBUSY);
 	device_close(&control); /* it was nobody's owner */

@@ -9,12 +9,7 @@
 
 #define PATIENCE_MS 10000
 
-static uint64_t address(const void *pointer)
-{
-	return (uintptr_t)pointer;
-}
-
-char *device_memory(enum device_memory kind)
+char *device_memory(enum user_memory kind)
 {
 	int flags = MAP_SHARED, fd = -1;
 	char *memory;
@@ -55,22 +50,8 @@ void device_close(struct device *device)
 
 struct request *device_prepare(struct device *device, uint16_t type, const char *name)
 {
-	struct request *request = &device->request;
-
-	memset(request, 0, sizeof(*request));
-	request->header.nr_version = NETMAP_API;
-	request->header.nr_reqtype = type;
-	request->header.nr_body = address(&request->body);
-	memcpy(request->header.nr_name, name, strlen(name) + 1);
-	return request;
-}
-
-void device_option(struct request *request, struct nmreq_option *option, uint32_t type)
-{
-	option->nro_reqtype = type;
-	option->nro_status = 0xdead;
-	option->nro_next = request->header.nr_options;
-	request->header.nr_options = address(option);
+	request_start(&device->request, type, name);
+	return &device->request;
 }
 
 static int call(int fd, unsigned long what, void *argument)
@@ -83,45 +64,16 @@ int device_send(struct device *device)
 	return call(device->fd, NIOCCTRL, &device->request);
 }
 
-static void prepare_options(struct device *device, const struct device_spec *spec)
+struct request *device_prepare_register(struct device *device, const struct port_spec *spec)
 {
-	struct request *request = &device->request;
+	struct port_spec wanted = *spec;
 
-	if (spec->max_offset) {
-		device_option(request, &request->offsets.nro_opt, NETMAP_REQ_OPT_OFFSETS);
-		request->offsets.nro_max_offset = spec->max_offset;
-		request->offsets.nro_initial_offset = spec->initial_offset;
-	}
-	if (spec->bitmap) {
-		device_option(request, &request->reserve.nro_opt, PASTE_REQ_OPT_RESERVE);
-		request->reserve.bitmap = address(spec->bitmap);
-		request->reserve.bits = spec->bits;
-	}
-	if (spec->kernel_rings)
-		device_option(request, &request->kernel_rings.nro_opt,
-			      PASTE_REQ_OPT_KERNEL_RINGS);
-	if (spec->memory == PLAIN)
-		return;
-	if (!device->memory)
-		device->memory = device_memory(spec->memory);
-	device_option(request, &request->extmem.nro_opt, NETMAP_REQ_OPT_EXTMEM);
-	request->extmem.nro_usrptr = address(device->memory);
-	request->extmem.nro_info.nr_memsize = DEVICE_MEMORY;
-	request->extmem.nro_info.nr_buf_pool_objsize = spec->buf_size;
-}
-
-struct request *device_prepare_register(struct device *device, const struct device_spec *spec)
-{
-	struct request *request =
-		device_prepare(device, NETMAP_REQ_REGISTER, spec->name ? spec->name : "pst:0");
-
-	request->body.reg.nr_mode = spec->mode ? spec->mode : NR_REG_ALL_NIC;
-	request->body.reg.nr_flags = spec->flags;
-	request->body.reg.nr_rx_slots = spec->slots ? spec->slots : 64;
-	request->body.reg.nr_tx_slots = request->body.reg.nr_rx_slots;
-	request->body.reg.nr_extra_bufs = spec->extra;
-	prepare_options(device, spec);
-	return request;
+	if (!wanted.slots)
+		wanted.slots = 64;
+	if (wanted.extmem && !device->memory)
+		device->memory = device_memory(wanted.kind);
+	request_register(&device->request, &wanted, device->memory);
+	return &device->request;
 }
 
 static bool has_extmem(const struct device *device)
@@ -151,7 +103,7 @@ void device_map(struct device *device)
 		(char *)device->ring + device->ring->buf_ofs;
 }
 
-int device_register(struct device *device, const struct device_spec *spec)
+int device_register(struct device *device, const struct port_spec *spec)
 {
 	int error;
 
@@ -163,15 +115,14 @@ int device_register(struct device *device, const struct device_spec *spec)
 	return error;
 }
 
-void device_bind(struct device *device, struct device_spec spec)
+void device_bind(struct device *device, struct port_spec spec)
 {
 	CHECK_EQUAL(device_register(device, &spec), 0);
 }
 
 int device_attach(struct device *device, const char *name)
 {
-	device_prepare(device, NETMAP_REQ_PST_ATTACH, name)->body.attach.reg.nr_mode =
-		NR_REG_NIC_SW;
+	request_attach(&device->request, name);
 	return device_send(device);
 }
 
@@ -183,13 +134,13 @@ int device_detach(struct device *device, const char *name)
 
 int device_register_socket(struct device *device, int fd)
 {
-	device_prepare(device, NETMAP_REQ_PST_FD_REG, "pst:0")->body.pst_fd.fd = (uint32_t)fd;
+	request_socket(&device->request, NETMAP_REQ_PST_FD_REG, "pst:0", (uint32_t)fd);
 	return device_send(device);
 }
 
 int device_unregister_socket(struct device *device, int fd)
 {
-	device_prepare(device, PASTE_REQ_FD_UNREG, "pst:0")->body.pst_fd.fd = (uint32_t)fd;
+	request_socket(&device->request, PASTE_REQ_FD_UNREG, "pst:0", (uint32_t)fd);
 	return device_send(device);
 }
 

@@ -10,7 +10,7 @@ static struct device device;
 static struct nmreq_opt_extmem *open_extmem(void)
 {
 	device = device_open();
-	return &device_prepare_register(&device, &(struct device_spec){ .memory = ANONYMOUS })->
+	return &device_prepare_register(&device, &(struct port_spec){ EXTMEM(ANONYMOUS) })->
 		extmem;
 }
 
@@ -23,11 +23,11 @@ static void refused(int error)
 }
 
 /* if | ring | buf, each on a page; the answer says where, and there they are. */
-static void layout(enum device_memory kind)
+static void layout(enum user_memory kind)
 {
 	const struct nmreq_pools_info *info = &device.request.extmem.nro_info;
 
-	device_bind(&device, (struct device_spec){ .memory = kind, .extra = 1 });
+	device_bind(&device, (struct port_spec){ EXTMEM(kind), .extra = 1 });
 	CHECK_EQUAL(info->nr_memsize, DEVICE_MEMORY);
 	CHECK_EQUAL(info->nr_mem_id, device.request.body.reg.nr_mem_id);
 	CHECK_EQUAL(info->nr_if_pool_offset, 0);
@@ -101,7 +101,7 @@ static void extmem_buffer_sizes(void)
 	size_t i;
 
 	for (i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
-		device_bind(&device, (struct device_spec){ .memory = ANONYMOUS,
+		device_bind(&device, (struct port_spec){ EXTMEM(ANONYMOUS),
 							   .buf_size = good[i] });
 		CHECK_EQUAL(device.ring->nr_buf_size, good[i] ? good[i] : 2048);
 		device_close(&device);
@@ -114,7 +114,7 @@ static void extmem_buffer_sizes(void)
 
 static void extmem_ring_objects(void)
 {
-	struct device_spec spec = { .memory = ANONYMOUS, .kernel_rings = true, .slots = 1500 };
+	struct port_spec spec = { EXTMEM(ANONYMOUS), .kernel_rings = true, .slots = 1500 };
 
 	device = device_open();
 	device_prepare_register(&device, &spec)->body.reg.nr_tx_slots = 64;
@@ -170,7 +170,7 @@ static void extmem_dirty(void)
 	device = device_open();
 	device.memory = device_memory(DEVDAX);
 	memset(device.memory, 0xff, DEVICE_MEMORY);
-	device_prepare_register(&device, &(struct device_spec){ .memory = DEVDAX, .extra = 1 });
+	device_prepare_register(&device, &(struct port_spec){ EXTMEM(DEVDAX), .extra = 1 });
 	CHECK_EQUAL(device_send(&device), 0);
 	device_map(&device);
 	CHECK(device.ring->head == 0 && device.ring->cur == 0 && device.ring->tail == 0);

@@ -12,7 +12,7 @@ static struct device device;
 
 static void open_nic(uint32_t mode)
 {
-	device_bind(&device, (struct device_spec){ .name = "eth0", .mode = mode });
+	device_bind(&device, (struct port_spec){ .name = "eth0", .mode = mode });
 }
 
 static struct netmap_ring *ring(int number)
@@ -153,7 +153,7 @@ static void nic_close_in_flight(void)
 	int fd = net_bound(SOCK_DGRAM, &port), round, i;
 
 	for (round = 0; round < 10; round++) {
-		device_bind(&device, (struct device_spec){ .name = "eth0", .memory = DEVDAX,
+		device_bind(&device, (struct port_spec){ .name = "eth0", EXTMEM(DEVDAX),
 							   .mode = NR_REG_NIC_SW });
 		for (i = 0; i < 20; i++) {
 			frames_put_question(&device, TX);

@@ -42,21 +42,21 @@ static void fill_options(struct hostile *hostile, struct request *request)
 	bool extmem = !one_of(hostile, 4);
 
 	if (one_of(hostile, 4)) {
-		device_option(request, &request->offsets.nro_opt, NETMAP_REQ_OPT_OFFSETS);
+		request_option(request, &request->offsets.nro_opt, NETMAP_REQ_OPT_OFFSETS);
 		request->offsets.nro_max_offset = below(hostile, 300);
 		request->offsets.nro_initial_offset = below(hostile, 300);
 	}
 	if (extmem && one_of(hostile, 2)) {
-		device_option(request, &request->reserve.nro_opt, PASTE_REQ_OPT_RESERVE);
+		request_option(request, &request->reserve.nro_opt, PASTE_REQ_OPT_RESERVE);
 		request->reserve.bitmap = (uintptr_t)hostile->memory + 8 * below(hostile, 1000);
 		request->reserve.bits = below(hostile, 2100);
 	}
 	if (extmem && one_of(hostile, 2))
-		device_option(request, &request->kernel_rings.nro_opt,
+		request_option(request, &request->kernel_rings.nro_opt,
 			      PASTE_REQ_OPT_KERNEL_RINGS);
 	if (!extmem)
 		return;
-	device_option(request, &request->extmem.nro_opt, NETMAP_REQ_OPT_EXTMEM);
+	request_option(request, &request->extmem.nro_opt, NETMAP_REQ_OPT_EXTMEM);
 	request->extmem.nro_usrptr = (uintptr_t)hostile->memory;
 	request->extmem.nro_info.nr_memsize = DEVICE_MEMORY;
 	if (one_of(hostile, 2))

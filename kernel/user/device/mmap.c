@@ -38,27 +38,27 @@ static void mmap_unbound(void)
 {
 	device = device_open();
 	CHECK_EQUAL(maps(PAGE, MAP_SHARED, 0), ENXIO);
-	device_prepare_register(&device, &(struct device_spec){ 0 })->body.reg.nr_mode = 0;
+	device_prepare_register(&device, &(struct port_spec){ 0 })->body.reg.nr_mode = 0;
 	CHECK_EQUAL(device_send(&device), EINVAL);
 	CHECK_EQUAL(maps(PAGE, MAP_SHARED, 0), ENXIO);
 }
 
 static void mmap_plain(void)
 {
-	device_bind(&device, (struct device_spec){ 0 });
+	device_bind(&device, (struct port_spec){ 0 });
 	expect_whole(device.request.body.reg.nr_memsize);
 }
 
 static void mmap_kernel_rings(void)
 {
-	device_bind(&device, (struct device_spec){ .memory = ANONYMOUS, .kernel_rings = true });
+	device_bind(&device, (struct port_spec){ EXTMEM(ANONYMOUS), .kernel_rings = true });
 	CHECK_EQUAL(device.request.body.reg.nr_offset, 0);
 	expect_whole(device.request.kernel_rings.rings_size);
 }
 
 static void mmap_extmem(void)
 {
-	device_bind(&device, (struct device_spec){ .memory = ANONYMOUS });
+	device_bind(&device, (struct port_spec){ EXTMEM(ANONYMOUS) });
 	CHECK_EQUAL(maps(PAGE, MAP_SHARED, 0), EINVAL);
 	CHECK_EQUAL(maps(device.request.body.reg.nr_memsize, MAP_SHARED, 0), EINVAL);
 }
@@ -66,7 +66,7 @@ static void mmap_extmem(void)
 /* A mapping outlives its descriptor. */
 static void mmap_after_close(void)
 {
-	device_bind(&device, (struct device_spec){ 0 });
+	device_bind(&device, (struct port_spec){ 0 });
 	CHECK_EQUAL(close(device.fd), 0);
 	memset(device.rings, 0x77, device.mapped);
 	CHECK_EQUAL(device.rings[device.mapped - 1], 0x77);

@@ -8,7 +8,7 @@
 
 static struct device device;
 
-static void open_nic(struct device_spec spec)
+static void open_nic(struct port_spec spec)
 {
 	spec.name = "netmap:eth0";
 	device_bind(&device, spec);
@@ -23,7 +23,7 @@ static void nic_registers(void)
 {
 	const struct nmreq_register *reg = &device.request.body.reg;
 
-	open_nic((struct device_spec){ .mode = NR_REG_NIC_SW });
+	open_nic((struct port_spec){ .mode = NR_REG_NIC_SW });
 	CHECK(reg->nr_tx_rings == 1 && reg->nr_rx_rings == 1);
 	CHECK(reg->nr_host_tx_rings == 1 && reg->nr_host_rx_rings == 1);
 	CHECK(reg->nr_tx_slots == SLOTS && reg->nr_rx_slots == SLOTS);
@@ -32,7 +32,7 @@ static void nic_registers(void)
 	CHECK_EQUAL(ring(TX)->tail, SLOTS - 1);
 	CHECK(strcmp(device.nifp->ni_name, "eth0") == 0);
 	device_close(&device);
-	open_nic((struct device_spec){ 0 });
+	open_nic((struct port_spec){ 0 });
 	CHECK(device.nifp->ring_ofs[HOST_TX] == 0 && device.nifp->ring_ofs[HOST_RX] == 0);
 	CHECK(device.nifp->ring_ofs[TX] != 0 && device.nifp->ring_ofs[RX] != 0);
 }
@@ -41,27 +41,27 @@ static void nic_busy(void)
 {
 	struct device second;
 
-	open_nic((struct device_spec){ 0 });
-	CHECK_EQUAL(device_register(&second, &(struct device_spec){ .name = "eth0" }), EBUSY);
+	open_nic((struct port_spec){ 0 });
+	CHECK_EQUAL(device_register(&second, &(struct port_spec){ .name = "eth0" }), EBUSY);
 	device_close(&device);
 	device_close(&second);
-	device_bind(&second, (struct device_spec){ 0 });
+	device_bind(&second, (struct port_spec){ 0 });
 	CHECK_EQUAL(device_attach(&second, "pst:eth0"), 0);
-	CHECK_EQUAL(device_register(&device, &(struct device_spec){ .name = "eth0" }), EBUSY);
+	CHECK_EQUAL(device_register(&device, &(struct port_spec){ .name = "eth0" }), EBUSY);
 }
 
 static void nic_info(void)
 {
 	const struct nmreq_port_info_get *info = &device.request.body.port_info;
 
-	open_nic((struct device_spec){ .slots = 16 });
+	open_nic((struct port_spec){ .slots = 16 });
 	device_prepare(&device, NETMAP_REQ_PORT_INFO_GET, "eth0");
 	CHECK_EQUAL(device_send(&device), 0);
 	CHECK(info->nr_tx_slots == 16 && info->nr_tx_rings == 1 && info->nr_host_rx_rings == 1);
 }
 
 /* Asks through a port in this memory; the answer lies where it says. */
-static void asks(struct device_spec spec)
+static void asks(struct port_spec spec)
 {
 	uint32_t i;
 
@@ -77,10 +77,10 @@ static void asks(struct device_spec spec)
 
 static void nic_memory(void)
 {
-	asks((struct device_spec){ .memory = PLAIN });
-	asks((struct device_spec){ .memory = MEMFD });
-	asks((struct device_spec){ .memory = DEVDAX, .kernel_rings = true, .buf_size = 4096 });
-	asks((struct device_spec){ .memory = ANONYMOUS, .kernel_rings = true, .extra = 10 });
+	asks((struct port_spec){ 0 });
+	asks((struct port_spec){ EXTMEM(MEMFD) });
+	asks((struct port_spec){ EXTMEM(DEVDAX), .kernel_rings = true, .buf_size = 4096 });
+	asks((struct port_spec){ EXTMEM(ANONYMOUS), .kernel_rings = true, .extra = 10 });
 }
 
 /* An answer may be here before the device has said that it took the question. */
@@ -95,7 +95,7 @@ static void nic_sends(void)
 {
 	uint32_t i;
 
-	open_nic((struct device_spec){ 0 });
+	open_nic((struct port_spec){ 0 });
 	for (i = 0; i < SLOTS - 1; i++)
 		frames_put_question(&device, TX);
 	CHECK_EQUAL(ring(TX)->head, ring(TX)->tail);
@@ -107,7 +107,7 @@ static void nic_sends(void)
 
 static void nic_offsets(void)
 {
-	open_nic((struct device_spec){ .max_offset = 255, .initial_offset = 100 });
+	open_nic((struct port_spec){ .max_offset = 255, .initial_offset = 100 });
 	ring(TX)->slot[0].ptr = 200;
 	frames_put_question(&device, TX);
 	CHECK_EQUAL(device_txsync(&device), 0);
@@ -140,7 +140,7 @@ static void nic_refused_slots(void)
 {
 	uint32_t i;
 
-	open_nic((struct device_spec){ .slots = 16 });
+	open_nic((struct port_spec){ .slots = 16 });
 	refused(1, 0, 0);
 	refused(1, 2049, 0);
 	refused(1, 60, NS_INDIRECT);
@@ -161,7 +161,7 @@ static void nic_wrong_lengths(void)
 	static const uint16_t lengths[] = { 1, 13, 1600, 2048 };
 	size_t i;
 
-	open_nic((struct device_spec){ 0 });
+	open_nic((struct port_spec){ 0 });
 	for (i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
 		frames_put_question(&device, TX);
 		ring(TX)->slot[i].len = lengths[i];
@@ -179,7 +179,7 @@ static void nic_flooded(void)
 {
 	uint32_t round, i, got = 0, more;
 
-	open_nic((struct device_spec){ .flags = NR_NO_TX_POLL });
+	open_nic((struct port_spec){ .flags = NR_NO_TX_POLL });
 	for (round = 0; round < 80; round++) {
 		for (i = 0; i < 50; i++)
 			frames_put_question(&device, TX);

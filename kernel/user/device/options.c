@@ -14,8 +14,8 @@ static void unsupported_options(void)
 
 	for (i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
 		device = device_open();
-		request = device_prepare_register(&device, &(struct device_spec){ 0 });
-		device_option(request, &request->offsets.nro_opt, types[i]);
+		request = device_prepare_register(&device, &(struct port_spec){ 0 });
+		request_option(request, &request->offsets.nro_opt, types[i]);
 		CHECK_EQUAL(device_send(&device), EOPNOTSUPP);
 		CHECK_EQUAL(request->offsets.nro_opt.nro_status, EOPNOTSUPP);
 		device_close(&device);
@@ -24,7 +24,7 @@ static void unsupported_options(void)
 
 static int takes_offsets(const char *name, uint64_t max, uint64_t initial, uint32_t bits)
 {
-	struct device_spec spec = { .name = name, .max_offset = 1 };
+	struct port_spec spec = { .name = name, .max_offset = 1 };
 	struct request *request;
 	int error;
 
@@ -74,7 +74,7 @@ static void offsets_and_room(void)
 
 static void offsets_aligned(void)
 {
-	struct device_spec spec = { .max_offset = 63 };
+	struct port_spec spec = { .max_offset = 63 };
 	struct request *request;
 
 	device = device_open();
@@ -90,7 +90,7 @@ static void offsets_aligned(void)
 
 static int reserves(const uint64_t *bitmap, uint64_t bits)
 {
-	struct device_spec spec = { .memory = DEVDAX, .kernel_rings = true, .extra = 5000,
+	struct port_spec spec = { EXTMEM(DEVDAX), .kernel_rings = true, .extra = 5000,
 				    .bitmap = bitmap, .bits = bits };
 
 	return device_register(&device, &spec);
@@ -158,7 +158,7 @@ static void reserve_all(void)
 
 static void kernel_rings(void)
 {
-	device_bind(&device, (struct device_spec){ .memory = MEMFD, .kernel_rings = true,
+	device_bind(&device, (struct port_spec){ EXTMEM(MEMFD), .kernel_rings = true,
 						   .buf_size = 4096, .slots = 256 });
 	CHECK_EQUAL(device.request.extmem.nro_info.nr_buf_pool_offset, 0);
 	CHECK_EQUAL(device.request.extmem.nro_info.nr_buf_pool_objtotal, 1024);
@@ -171,8 +171,8 @@ static void kernel_rings(void)
 static void options_need_extmem(void)
 {
 	uint64_t bitmap = 0;
-	struct device_spec rings = { .kernel_rings = true };
-	struct device_spec reserved = { .bitmap = &bitmap, .bits = 64 };
+	struct port_spec rings = { .kernel_rings = true };
+	struct port_spec reserved = { .bitmap = &bitmap, .bits = 64 };
 
 	CHECK_EQUAL(device_register(&device, &rings), EINVAL);
 	CHECK_EQUAL(device.request.kernel_rings.nro_opt.nro_status, EINVAL);

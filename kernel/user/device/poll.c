@@ -25,7 +25,7 @@ static void poll_in(void)
 {
 	struct pair pair = net_pair();
 
-	device_bind(&device, (struct device_spec){ 0 });
+	device_bind(&device, (struct port_spec){ 0 });
 	CHECK_EQUAL(device_register_socket(&device, pair.here), 0);
 	CHECK_EQUAL(device_poll(&device, POLLIN), 0);
 	net_send(pair.there, "payload", 7);
@@ -39,7 +39,7 @@ static void poll_in(void)
 
 static void poll_in_failed(void)
 {
-	device_bind(&device, (struct device_spec){ 0 });
+	device_bind(&device, (struct port_spec){ 0 });
 	device.ring->head = 1000;
 	CHECK_EQUAL(device_poll(&device, POLLIN), POLLERR);
 	CHECK_EQUAL(device.ring->head, 0);
@@ -51,7 +51,7 @@ static void poll_out(void)
 {
 	struct netmap_ring *tx;
 
-	device_bind(&device, (struct device_spec){ .name = "eth0" });
+	device_bind(&device, (struct port_spec){ .name = "eth0" });
 	tx = device_ring(&device, TX);
 	CHECK_EQUAL(device_poll(&device, POLLOUT), POLLOUT);
 	frames_put_question(&device, TX);
@@ -69,7 +69,7 @@ static void poll_without_tx(void)
 {
 	struct netmap_ring *tx;
 
-	device_bind(&device, (struct device_spec){ .name = "eth0", .flags = NR_NO_TX_POLL });
+	device_bind(&device, (struct port_spec){ .name = "eth0", .flags = NR_NO_TX_POLL });
 	tx = device_ring(&device, TX);
 	frames_put_question(&device, TX);
 	CHECK_EQUAL(device_poll(&device, POLLIN) & POLLOUT, 0);
@@ -84,7 +84,7 @@ static void poll_without_in(void)
 {
 	struct pair pair = net_pair();
 
-	device_bind(&device, (struct device_spec){ 0 });
+	device_bind(&device, (struct port_spec){ 0 });
 	CHECK_EQUAL(device_register_socket(&device, pair.here), 0);
 	net_send(pair.there, "payload", 7);
 	CHECK_EQUAL(device_poll(&device, 0), 0);
@@ -92,7 +92,7 @@ static void poll_without_in(void)
 	CHECK_EQUAL(device.ring->tail, 0);
 	device_close(&device);
 	pair = net_pair();
-	device_bind(&device, (struct device_spec){ .flags = NR_DO_RX_POLL });
+	device_bind(&device, (struct port_spec){ .flags = NR_DO_RX_POLL });
 	CHECK_EQUAL(device_register_socket(&device, pair.here), 0);
 	net_send(pair.there, "payload", 7);
 	CHECK_EQUAL(device_poll(&device, 0), 0);
@@ -114,7 +114,7 @@ static void fill_pool(void)
 	static const char bytes[65536];
 	struct pair pair = net_pair();
 
-	device_bind(&device, (struct device_spec){ .memory = ANONYMOUS, .kernel_rings = true });
+	device_bind(&device, (struct port_spec){ EXTMEM(ANONYMOUS), .kernel_rings = true });
 	CHECK_EQUAL(device_register_socket(&device, pair.here), 0);
 	CHECK_EQUAL(fcntl(pair.there, F_SETFL, O_NONBLOCK), 0);
 	while (send(pair.there, bytes, sizeof(bytes), 0) > 0)

@@ -5,14 +5,14 @@
 
 static struct device device;
 
-static int registers(struct device_spec spec)
+static int registers(struct port_spec spec)
 {
 	return device_register(&device, &spec);
 }
 
 static int takes_name(const char *name)
 {
-	int error = registers((struct device_spec){ .name = name });
+	int error = registers((struct port_spec){ .name = name });
 
 	device_close(&device);
 	return error;
@@ -23,7 +23,7 @@ static int takes_mode(uint32_t mode, uint64_t flags)
 	int error;
 
 	device = device_open();
-	device_prepare_register(&device, &(struct device_spec){ .flags = flags })->
+	device_prepare_register(&device, &(struct port_spec){ .flags = flags })->
 		body.reg.nr_mode = mode;
 	error = device_send(&device);
 	device_close(&device);
@@ -35,7 +35,7 @@ static void register_defaults(void)
 	const struct nmreq_register *reg = &device.request.body.reg;
 
 	device = device_open();
-	device_prepare_register(&device, &(struct device_spec){ .extra = 100 })->
+	device_prepare_register(&device, &(struct port_spec){ .extra = 100 })->
 		body.reg.nr_rx_slots = 0;
 	CHECK_EQUAL(device_send(&device), 0);
 	device_map(&device);
@@ -56,15 +56,15 @@ static void register_busy(void)
 {
 	struct device second;
 
-	device_bind(&device, (struct device_spec){ 0 });
-	device_prepare_register(&device, &(struct device_spec){ .name = "pst:1" });
+	device_bind(&device, (struct port_spec){ 0 });
+	device_prepare_register(&device, &(struct port_spec){ .name = "pst:1" });
 	CHECK_EQUAL(device_send(&device), EBUSY); /* bound */
-	CHECK_EQUAL(device_register(&second, &(struct device_spec){ 0 }), EBUSY); /* taken */
+	CHECK_EQUAL(device_register(&second, &(struct port_spec){ 0 }), EBUSY); /* taken */
 	device_close(&second);
-	device_bind(&second, (struct device_spec){ .name = "pst:1" });
+	device_bind(&second, (struct port_spec){ .name = "pst:1" });
 	CHECK(second.request.body.reg.nr_mem_id != 0);
 	device_close(&device);
-	device_bind(&device, (struct device_spec){ 0 });
+	device_bind(&device, (struct port_spec){ 0 });
 }
 
 static void register_names(void)
@@ -109,17 +109,17 @@ static void flags(void)
 static void foreign_mem_id(void)
 {
 	device = device_open();
-	device_prepare_register(&device, &(struct device_spec){ 0 })->body.reg.nr_mem_id = 7;
+	device_prepare_register(&device, &(struct port_spec){ 0 })->body.reg.nr_mem_id = 7;
 	CHECK_EQUAL(device_send(&device), EOPNOTSUPP);
 }
 
 static void slots_are_bounded(void)
 {
-	CHECK_EQUAL(registers((struct device_spec){ .slots = 1 }), 0);
+	CHECK_EQUAL(registers((struct port_spec){ .slots = 1 }), 0);
 	CHECK_EQUAL(device.request.body.reg.nr_rx_slots, 4);
 	CHECK_EQUAL(device.ring->num_slots, 4);
 	device_close(&device);
-	CHECK_EQUAL(registers((struct device_spec){ .slots = 0xffffffff }), 0);
+	CHECK_EQUAL(registers((struct port_spec){ .slots = 0xffffffff }), 0);
 	CHECK_EQUAL(device.request.body.reg.nr_rx_slots, 16384);
 	CHECK_EQUAL(device.ring->num_slots, 16384);
 }
@@ -130,7 +130,7 @@ static void rings_are_given(void)
 	struct request *request;
 
 	device = device_open();
-	request = device_prepare_register(&device, &(struct device_spec){ 0 });
+	request = device_prepare_register(&device, &(struct port_spec){ 0 });
 	request->body.reg.nr_tx_slots = 77;
 	request->body.reg.nr_tx_rings = request->body.reg.nr_rx_rings = 5;
 	request->body.reg.nr_host_tx_rings = request->body.reg.nr_host_rx_rings = 5;
@@ -145,7 +145,7 @@ static void extra_buffers(void)
 	uint32_t index, count = 0, total;
 	bool seen[2 * DEVICE_MEMORY / PAGE] = { false };
 
-	CHECK_EQUAL(registers((struct device_spec){ .memory = ANONYMOUS, .kernel_rings = true,
+	CHECK_EQUAL(registers((struct port_spec){ EXTMEM(ANONYMOUS), .kernel_rings = true,
 						    .extra = 0xffffffff }), 0);
 	total = device.request.extmem.nro_info.nr_buf_pool_objtotal;
 	CHECK_EQUAL(total, DEVICE_MEMORY / 2048);
@@ -159,9 +159,9 @@ static void extra_buffers(void)
 	for (index = 0; index < 64; index++)
 		CHECK(!seen[device.ring->slot[index].buf_idx]);
 	device_close(&device);
-	CHECK_EQUAL(registers((struct device_spec){ .extra = 0xffffffff }), ENOMEM);
+	CHECK_EQUAL(registers((struct port_spec){ .extra = 0xffffffff }), ENOMEM);
 	device_close(&device);
-	CHECK_EQUAL(registers((struct device_spec){ .extra = 1000000 }), ENOMEM);
+	CHECK_EQUAL(registers((struct port_spec){ .extra = 1000000 }), ENOMEM);
 }
 
 const struct row rows_register[] = {

@@ -16,7 +16,7 @@ static struct request *open_request(uint16_t type)
 static struct request *open_register(void)
 {
 	device = device_open();
-	return device_prepare_register(&device, &(struct device_spec){ .slots = 16 });
+	return device_prepare_register(&device, &(struct port_spec){ .slots = 16 });
 }
 
 static void sends(int error)
@@ -80,7 +80,7 @@ static void faults(void)
 	CHECK(offsets != MAP_FAILED);
 	CHECK_EQUAL(munmap((char *)offsets + PAGE, PAGE), 0);
 	offsets = (void *)((char *)offsets + PAGE - sizeof(offsets->nro_opt));
-	device_option(open_register(), &offsets->nro_opt, NETMAP_REQ_OPT_OFFSETS);
+	request_option(open_register(), &offsets->nro_opt, NETMAP_REQ_OPT_OFFSETS);
 	sends(EFAULT);
 	expect_unbound();
 }
@@ -99,7 +99,7 @@ static void too_large(void)
 {
 	struct request *request = open_register();
 
-	device_option(request, &request->other, NETMAP_REQ_OPT_SYNC_KLOOP_EVENTFDS);
+	request_option(request, &request->other, NETMAP_REQ_OPT_SYNC_KLOOP_EVENTFDS);
 	request->other.nro_size = NETMAP_REQ_MAXSIZE;
 	sends(EMSGSIZE);
 	request->other.nro_size = ~0ull;
@@ -111,7 +111,7 @@ static void looped_list(void)
 {
 	struct request *request = open_register();
 
-	device_option(request, &request->other, 77);
+	request_option(request, &request->other, 77);
 	request->other.nro_next = request->header.nr_options;
 	sends(EMSGSIZE);
 	expect_unbound();
@@ -121,7 +121,7 @@ static void option_type_zero(void)
 {
 	struct request *request = open_register();
 
-	device_option(request, &request->other, 0);
+	request_option(request, &request->other, 0);
 	sends(EINVAL);
 	expect_unbound();
 }
@@ -131,8 +131,8 @@ static void duplicate_option(void)
 	struct request *request = open_register();
 	struct nmreq_opt_offsets second = { .nro_max_offset = 1 };
 
-	device_option(request, &request->offsets.nro_opt, NETMAP_REQ_OPT_OFFSETS);
-	device_option(request, &second.nro_opt, NETMAP_REQ_OPT_OFFSETS);
+	request_option(request, &request->offsets.nro_opt, NETMAP_REQ_OPT_OFFSETS);
+	request_option(request, &second.nro_opt, NETMAP_REQ_OPT_OFFSETS);
 	sends(EINVAL);
 	CHECK_EQUAL(request->offsets.nro_opt.nro_status, EINVAL);
 	CHECK_EQUAL(second.nro_opt.nro_status, EINVAL);
@@ -143,8 +143,8 @@ static void unknown_option(void)
 {
 	struct request *request = open_register();
 
-	device_option(request, &request->offsets.nro_opt, NETMAP_REQ_OPT_OFFSETS);
-	device_option(request, &request->other, 63);
+	request_option(request, &request->offsets.nro_opt, NETMAP_REQ_OPT_OFFSETS);
+	request_option(request, &request->other, 63);
 	sends(EOPNOTSUPP);
 	CHECK_EQUAL(request->other.nro_status, EOPNOTSUPP);
 	CHECK_EQUAL(request->offsets.nro_opt.nro_status, 0);
@@ -155,7 +155,7 @@ static void option_of_another_request(void)
 {
 	struct request *request = open_request(NETMAP_REQ_PORT_INFO_GET);
 
-	device_option(request, &request->offsets.nro_opt, NETMAP_REQ_OPT_OFFSETS);
+	request_option(request, &request->offsets.nro_opt, NETMAP_REQ_OPT_OFFSETS);
 	sends(EOPNOTSUPP);
 	CHECK_EQUAL(request->offsets.nro_opt.nro_status, EOPNOTSUPP);
 }

@@ -12,7 +12,7 @@ static struct pair pair;
 static void open_ring(void)
 {
 	pair = net_pair();
-	device_bind(&device, (struct device_spec){ .slots = SLOTS, .extra = 8 });
+	device_bind(&device, (struct port_spec){ .slots = SLOTS, .extra = 8 });
 	CHECK_EQUAL(device_register_socket(&device, pair.here), 0);
 }
 

@@ -1,21 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* rings.c -- slots and buffers as the user sees them */
+/* rings.c -- a device's slots and buffers */
 #include "device.h"
 
 struct netmap_ring *device_ring(struct device *device, int number)
 {
-	CHECK(device->nifp->ring_ofs[number] != 0);
-	return (void *)((char *)device->nifp + device->nifp->ring_ofs[number]);
-}
-
-uint32_t ring_next(const struct netmap_ring *ring, uint32_t slot)
-{
-	return slot + 1 == ring->num_slots ? 0 : slot + 1;
-}
-
-void ring_advance(struct netmap_ring *ring)
-{
-	ring->head = ring->cur = ring_next(ring, ring->head);
+	return ring_number(device->nifp, (uint32_t)number);
 }
 
 char *device_buffer(struct device *device, uint32_t index)
@@ -25,25 +14,11 @@ char *device_buffer(struct device *device, uint32_t index)
 
 char *device_payload(struct device *device, const struct netmap_slot *slot, uint32_t *length)
 {
-	uint32_t offset = (uint32_t)(slot->ptr & PST_OFFSET_MASK);
-	uint32_t start = (uint32_t)(slot->ptr >> PST_DOFF_SHIFT & PST_DOFF_MASK);
-
-	CHECK(slot->len >= start);
-	CHECK(offset + slot->len <= device->ring->nr_buf_size);
-	*length = slot->len - start;
-	return device_buffer(device, slot->buf_idx) + offset + start;
-}
-
-int slot_fd(const struct netmap_slot *slot)
-{
-	return (int)(slot->ptr >> PST_FD_SHIFT & PST_FD_MASK);
+	return slot_payload(slot, device_buffer(device, slot->buf_idx), device->ring->nr_buf_size,
+			    length);
 }
 
 uint32_t device_extra(struct device *device)
 {
-	uint32_t index = device->nifp->ni_bufs_head;
-
-	if (index != 0)
-		memcpy(&device->nifp->ni_bufs_head, device_buffer(device, index), sizeof(index));
-	return index;
+	return extra_take(device->nifp, device->buffers, device->ring->nr_buf_size);
 }

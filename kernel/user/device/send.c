@@ -40,7 +40,7 @@ static struct pair full_connection(void)
 	int least = 1;
 	uint32_t i;
 
-	device_bind(&device, (struct device_spec){ .slots = SLOTS, .flags = PASTE_NR_EVENTS });
+	device_bind(&device, (struct port_spec){ .slots = SLOTS, .flags = PASTE_NR_EVENTS });
 	CHECK_EQUAL(setsockopt(pair.here, SOL_SOCKET, SO_SNDBUF, &least, sizeof(least)), 0);
 	CHECK_EQUAL(device_register_socket(&device, pair.here), 0);
 	for (i = 0; i < SLOTS - 1; i++)

@@ -17,7 +17,7 @@ static struct device device;
 
 static void open_port(void)
 {
-	device_bind(&device, (struct device_spec){ 0 });
+	device_bind(&device, (struct port_spec){ 0 });
 }
 
 static void takes(int fd, int error)
@@ -96,13 +96,12 @@ static void socket_registered(void)
 	int copy;
 
 	open_port();
-	device_bind(&second, (struct device_spec){ .name = "pst:1" });
+	device_bind(&second, (struct port_spec){ .name = "pst:1" });
 	takes(pair.here, 0);
 	takes(pair.here, EBUSY);
 	copy = dup(pair.here);
 	takes(copy, EBUSY);
-	device_prepare(&second, NETMAP_REQ_PST_FD_REG, "pst:1")->body.pst_fd.fd =
-		(uint32_t)pair.here;
+	request_socket(&second.request, NETMAP_REQ_PST_FD_REG, "pst:1", (uint32_t)pair.here);
 	CHECK_EQUAL(device_send(&second), EBUSY);
 	/* Its port is gone: it may join another one. */
 	device_close(&device);
@@ -221,9 +220,8 @@ static void socket_of_no_port(void)
 	device = device_open();
 	takes(pair.here, ENXIO);
 	device_close(&device);
-	device_bind(&device, (struct device_spec){ .name = "eth0" });
-	device_prepare(&device, NETMAP_REQ_PST_FD_REG, "eth0")->body.pst_fd.fd =
-		(uint32_t)pair.here;
+	device_bind(&device, (struct port_spec){ .name = "eth0" });
+	request_socket(&device.request, NETMAP_REQ_PST_FD_REG, "eth0", (uint32_t)pair.here);
 	CHECK_EQUAL(device_send(&device), EINVAL);
 }
 

@@ -14,7 +14,7 @@
 
 static struct device device;
 
-static void open_port(struct device_spec spec)
+static void open_port(struct port_spec spec)
 {
 	device_bind(&device, spec);
 	CHECK_EQUAL(device_attach(&device, "pst:eth0"), 0);
@@ -62,7 +62,7 @@ static size_t take(int fd, size_t position)
 	return length;
 }
 
-static void stream(struct device_spec spec)
+static void stream(struct port_spec spec)
 {
 	unsigned char bytes[20000];
 	size_t position = 0, round;
@@ -80,12 +80,12 @@ static void stream(struct device_spec spec)
 
 static void stream_in_order(void)
 {
-	stream((struct device_spec){ .memory = DEVDAX, .kernel_rings = true });
+	stream((struct port_spec){ EXTMEM(DEVDAX), .kernel_rings = true });
 }
 
 static void stream_into_plain_memory(void)
 {
-	stream((struct device_spec){ .slots = 4 });
+	stream((struct port_spec){ .slots = 4 });
 }
 
 /* The frame's headers lie before its payload: the NIC wrote both there. */
@@ -96,7 +96,7 @@ static void stream_in_place(void)
 	size_t position = 0, i;
 	int fd;
 
-	open_port((struct device_spec){ .memory = MEMFD, .kernel_rings = true,
+	open_port((struct port_spec){ EXTMEM(MEMFD), .kernel_rings = true,
 					.max_offset = 255, .initial_offset = 64 });
 	fd = echo();
 	for (i = 0; i < 20; i++) {
@@ -117,7 +117,7 @@ static void stream_end(void)
 	unsigned char bytes[100];
 	int fd;
 
-	open_port((struct device_spec){ 0 });
+	open_port((struct port_spec){ 0 });
 	fd = echo();
 	fill(bytes, 0, sizeof(bytes));
 	net_send(fd, bytes, sizeof(bytes));
@@ -133,7 +133,7 @@ static void stream_grouped(void)
 	struct pair pairs[2] = { net_pair(), net_pair() };
 	uint32_t i;
 
-	device_bind(&device, (struct device_spec){ 0 });
+	device_bind(&device, (struct port_spec){ 0 });
 	for (i = 0; i < 2; i++)
 		CHECK_EQUAL(device_register_socket(&device, pairs[i].here), 0);
 	for (i = 0; i < 20; i++)
@@ -150,7 +150,7 @@ static void stream_turns(void)
 	struct pair loud = net_pair(), quiet = net_pair();
 	uint32_t i;
 
-	device_bind(&device, (struct device_spec){ .slots = 8 });
+	device_bind(&device, (struct port_spec){ .slots = 8 });
 	CHECK_EQUAL(device_register_socket(&device, loud.here), 0);
 	CHECK_EQUAL(device_register_socket(&device, quiet.here), 0);
 	for (i = 0; i < 40; i++)
@@ -173,7 +173,7 @@ static void stream_backpressure(void)
 	size_t sent = 0, position = 0;
 	ssize_t now;
 
-	device_bind(&device, (struct device_spec){ .memory = ANONYMOUS, .kernel_rings = true });
+	device_bind(&device, (struct port_spec){ EXTMEM(ANONYMOUS), .kernel_rings = true });
 	CHECK_EQUAL(device_register_socket(&device, pair.here), 0);
 	CHECK_EQUAL(fcntl(pair.there, F_SETFL, O_NONBLOCK), 0);
 	do {
@@ -194,7 +194,7 @@ static void stream_socket_closed(void)
 	struct pair pair = net_pair(), other = net_pair();
 	uint32_t i;
 
-	device_bind(&device, (struct device_spec){ .slots = 8 });
+	device_bind(&device, (struct port_spec){ .slots = 8 });
 	CHECK_EQUAL(device_register_socket(&device, pair.here), 0);
 	for (i = 0; i < 40; i++)
 		net_send(pair.there, (char[1]){ (char)byte_of(0) }, 1);
@@ -216,7 +216,7 @@ static void stream_device_closed(void)
 	char bytes[16];
 	int fd;
 
-	open_port((struct device_spec){ 0 });
+	open_port((struct port_spec){ 0 });
 	fd = echo();
 	net_send(fd, "lost", 4);
 	CHECK(device_wait(&device));
@@ -224,7 +224,7 @@ static void stream_device_closed(void)
 	net_send(fd, "ordinary", 8);
 	CHECK_EQUAL(net_receive(fd, bytes, sizeof(bytes)), 8);
 	CHECK(memcmp(bytes, "ordinary", 8) == 0);
-	open_port((struct device_spec){ 0 });
+	open_port((struct port_spec){ 0 });
 	CHECK_EQUAL(device_register_socket(&device, fd), 0); /* and may come back */
 	net_send(fd, (char[1]){ (char)byte_of(0) }, 1);
 	CHECK_EQUAL(take(fd, 0), 1);
@@ -239,7 +239,7 @@ static void stream_close_in_flight(void)
 	size_t i;
 
 	for (round = 0; round < 4; round++) {
-		open_port((struct device_spec){ .memory = DEVDAX, .kernel_rings = true });
+		open_port((struct port_spec){ EXTMEM(DEVDAX), .kernel_rings = true });
 		for (i = 0; i < 8; i++) {
 			fds[i] = echo();
 			CHECK(send(fds[i], bytes, sizeof(bytes), MSG_DONTWAIT) > 0);

@@ -14,7 +14,7 @@ static struct device device;
 
 static void open_port(void)
 {
-	device_bind(&device, (struct device_spec){ 0 });
+	device_bind(&device, (struct port_spec){ 0 });
 }
 
 static void lets_go(int fd, int error)
@@ -113,9 +113,8 @@ static void unregister_not_registered(void)
 	CHECK_EQUAL(listen(fd, 1), 0);
 	lets_go(fd, EINVAL);
 	/* Another port's; it stays that one's. */
-	device_bind(&second, (struct device_spec){ .name = "pst:1" });
-	device_prepare(&second, NETMAP_REQ_PST_FD_REG, "pst:1")->body.pst_fd.fd =
-		(uint32_t)pair.here;
+	device_bind(&second, (struct port_spec){ .name = "pst:1" });
+	request_socket(&second.request, NETMAP_REQ_PST_FD_REG, "pst:1", (uint32_t)pair.here);
 	CHECK_EQUAL(device_send(&second), 0);
 	lets_go(pair.here, EINVAL);
 	net_send(pair.there, "to the other", 12);
@@ -167,13 +166,11 @@ static void unregister_of_no_port(void)
 
 	open_port();
 	pair = registered();
-	device_prepare(&device, PASTE_REQ_FD_UNREG, "pst:7")->body.pst_fd.fd =
-		(uint32_t)pair.here;
+	request_socket(&device.request, PASTE_REQ_FD_UNREG, "pst:7", (uint32_t)pair.here);
 	CHECK_EQUAL(device_send(&device), ENXIO);
 	device_close(&device);
-	device_bind(&device, (struct device_spec){ .name = "eth0" });
-	device_prepare(&device, PASTE_REQ_FD_UNREG, "eth0")->body.pst_fd.fd =
-		(uint32_t)pair.here;
+	device_bind(&device, (struct port_spec){ .name = "eth0" });
+	request_socket(&device.request, PASTE_REQ_FD_UNREG, "eth0", (uint32_t)pair.here);
 	CHECK_EQUAL(device_send(&device), EINVAL);
 }
 
