@@ -78,6 +78,7 @@ static void fill_body(struct hostile *hostile, struct request *request)
 		request->body.attach.reg.nr_mode = NR_REG_NIC_SW;
 		break;
 	case NETMAP_REQ_PST_FD_REG:
+	case PASTE_REQ_FD_UNREG:
 		request->body.pst_fd.fd = one_of(hostile, 4) ? below(hostile, 40) :
 			(uint32_t)hostile->sockets[below(hostile, 16)];
 		break;
@@ -115,7 +116,7 @@ void hostile_request(struct hostile *hostile, struct device *device)
 		NETMAP_REQ_REGISTER, NETMAP_REQ_REGISTER, NETMAP_REQ_REGISTER,
 		NETMAP_REQ_PST_ATTACH, NETMAP_REQ_PST_ATTACH, NETMAP_REQ_PST_DETACH,
 		NETMAP_REQ_PST_FD_REG, NETMAP_REQ_PST_FD_REG, NETMAP_REQ_PORT_INFO_GET,
-		NETMAP_REQ_POOLS_INFO_GET,
+		NETMAP_REQ_POOLS_INFO_GET, PASTE_REQ_FD_UNREG,
 	};
 	uint16_t type = types[below(hostile, sizeof(types) / sizeof(types[0]))];
 	struct request *request = device_prepare(device, type, any_name(hostile, type));
