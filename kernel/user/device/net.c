@@ -105,6 +105,14 @@ int net_try_echo(void)
 	return fd;
 }
 
+void net_await(int fd, short events)
+{
+	struct pollfd poll_fd = { .fd = fd, .events = events };
+
+	CHECK_EQUAL(poll(&poll_fd, 1, PATIENCE_MS), 1);
+	CHECK((poll_fd.revents & events) != 0);
+}
+
 bool net_wait(int fd, short events)
 {
 	struct pollfd poll_fd = { .fd = fd, .events = events };

@@ -25,6 +25,8 @@ struct pair net_pair_of_ipv6(void);
 int net_echo(void);
 /* The same, which need not succeed; what it is used for may fail. */
 int net_try_echo(void);
+/* A socket gets there, sooner or later. */
+void net_await(int fd, short events);
 /* Whether a socket gets there within a moment. */
 bool net_wait(int fd, short events);
 /* A socket of this kind, bound to 0.0.0.0 and a port of its own, whose number it tells. */
@@ -37,6 +39,8 @@ void net_reset(int fd);
 void net_send(int fd, const void *bytes, size_t length);
 /* A datagram to the host's discard port; the stack may have to ask for its address first. */
 void net_send_datagram(int fd, const void *bytes, size_t length);
+/* Waits until a socket's TCP has received so many bytes in all; they are in its port then. */
+void net_arrived(int fd, uint64_t bytes);
 /* How many bytes a socket has to read within a while, up to a limit. */
 size_t net_receive(int fd, void *bytes, size_t limit);
 

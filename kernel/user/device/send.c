@@ -65,7 +65,7 @@ static void expect_whole(int fd)
 
 static void expect_end(int fd)
 {
-	CHECK(net_wait(fd, POLLIN));
+	net_await(fd, POLLIN);
 	CHECK_EQUAL(recv(fd, received, 1, 0), 0);
 }
 

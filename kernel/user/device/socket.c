@@ -132,6 +132,7 @@ static void socket_not_connected(void)
 	takes(pair.here, EINVAL);
 	pair = net_pair();
 	net_reset(pair.there);
+	net_await(pair.here, POLLHUP);
 	takes(pair.here, EINVAL);
 }
 

@@ -64,7 +64,7 @@ static void unregister_unread(void)
 
 	open_port();
 	net_send(pair.there, "to a slot", 9);
-	CHECK(net_wait(pair.here, POLLIN));
+	net_await(pair.here, POLLIN);
 	CHECK_EQUAL(device_register_socket(&device, pair.here), 0);
 	lets_go(pair.here, EBUSY);
 	net_send(pair.there, "to the socket", 13);
@@ -82,6 +82,7 @@ static void unregister_dead(void)
 	open_port();
 	pair = registered();
 	net_reset(pair.there);
+	net_await(pair.here, POLLHUP);
 	lets_go(pair.here, 0);
 	lets_go(pair.here, EINVAL);
 }
