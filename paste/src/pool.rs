@@ -24,7 +24,7 @@ use std::{
 
 use self::{
     storage::Storage,
-    superblock::{FORMAT, Flaw, Geometry, PoolId, SUPERBLOCK},
+    superblock::{FORMAT, Flaw, Geometry, MAGIC, PoolId, SUPERBLOCK},
 };
 use crate::{
     buf::{BufSize, Buffers},
@@ -148,8 +148,13 @@ impl Pool {
     }
 
     /// The pool after its superblock was made durable: a program that was killed while it made
-    /// the pool may have left it in the caches only.
+    /// the pool may have left it in the caches only. What is written back is what was read.
     fn settled(self) -> Result<Self> {
+        let geometry = self.geometry();
+        if Geometry::decode(&self.region().load(0), geometry.size) != Ok(geometry) {
+            let reason = "the mapping shows another superblock".into();
+            return Err(Error::Corrupt { path: "the mapping".into(), reason });
+        }
         let mut found = self.region().batch();
         found.cover(0..SUPERBLOCK);
         found.flush().drain()?.promise(Promise::PoolOpened, 0..SUPERBLOCK);
@@ -189,13 +194,16 @@ impl Pool {
     ) -> Result<Self> {
         let pool = Self::assemble(words, persist, geometry, storage);
         let region = &pool.inner.region;
-        // First no pool, then the parts, then the pool: a cut leaves no half of one.
+        let mut pages = [[0; PAGE], Header::first().encode_page(geometry.id)];
+        pages[0][..SUPERBLOCK].copy_from_slice(&geometry.encode());
+        let (magic, rest) = pages.as_flattened().split_at(MAGIC.len());
+        // First no pool, then the parts, then the pool. One word tells, so a cut leaves a pool or
+        // none, and never half of one.
         let mut batch = region.batch();
-        batch.store(0, &[0; PAGE]);
+        batch.store(0, &[0; MAGIC.len()]);
         let erased = batch.flush().drain()?;
-        let header = Header::first().encode_page(geometry.id);
-        let parts = region.publish(geometry.header_offset(), &header, &erased)?;
-        let made = region.publish(0, &geometry.encode(), &parts)?;
+        let parts = region.publish(MAGIC.len(), rest, &erased)?;
+        let made = region.publish(0, magic, &parts)?;
         made.promise(Promise::PoolMade, 0..geometry.header_offset() + PAGE);
         Ok(pool)
     }

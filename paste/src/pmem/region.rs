@@ -189,6 +189,8 @@ pub(crate) struct Durable<'a> {
 impl Durable<'_> {
     /// Tells whoever watches that these bytes, which the proof is about, are promised now.
     pub(crate) fn promise(&self, promise: Promise, range: Range<usize>) {
-        self.region.persist.promised(self.region.words.mapping(), promise, range);
+        if !range.is_empty() {
+            self.region.persist.promised(self.region.words.mapping(), promise, range);
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! Superblock: the first 128 bytes of a pool, which say what it is and where its parts lie.
 //!
-//! Little-endian; docs/log-format.md has the table. It is written last, so a pool whose
-//! creation was cut off does not exist.
+//! Little-endian; docs/log-format.md has the table. Its magic is written last, as one word, so a
+//! pool whose creation was cut off does not exist.
+
+use std::ops::Range;
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -17,7 +19,8 @@ pub(crate) const SUPERBLOCK: usize = 128;
 pub(crate) const FORMAT: u32 = 1;
 /// Where the log area starts: behind the superblock's page.
 const LOG: u64 = PAGE as u64;
-const MAGIC: [u8; 8] = *b"PASTEPL\0";
+/// What tells that there is a pool: one word, so that it is there or not.
+pub(crate) const MAGIC: [u8; 8] = *b"PASTEPL\0";
 /// More cannot be numbered by a slot.
 const MOST_BUFFERS: u64 = 1 << 31;
 /// Huge pages: where buffers start in pools that can afford it.
@@ -103,7 +106,7 @@ impl Geometry {
     pub(crate) fn decode(page: &[u8; PAGE], size: u64) -> Result<Self, Flaw> {
         let long = |at: usize| u64::from_le_bytes(page[at..at + 8].try_into().expect("eight"));
         let short = |at: usize| u32::from_le_bytes(page[at..at + 4].try_into().expect("four"));
-        if page.iter().all(|byte| *byte == 0) {
+        if is_nothing(page) {
             return Err(Flaw::Empty);
         }
         if page[..8] != MAGIC {
@@ -165,6 +168,15 @@ impl Geometry {
     }
 }
 
+/// Zeros, or a superblock that is not finished: without its magic, and nothing where a superblock
+/// has nothing.
+fn is_nothing(page: &[u8; PAGE]) -> bool {
+    let zero = |range: Range<usize>| page[range].iter().all(|byte| *byte == 0);
+    let format = u32::from_le_bytes([page[8], page[9], page[10], page[11]]);
+    let gaps = [0..MAGIC.len(), 12..16, 52..56, 64..SUPERBLOCK - 8, SUPERBLOCK..PAGE];
+    format <= FORMAT && gaps.into_iter().all(zero)
+}
+
 /// A header page and whole pages of entries.
 fn log_bytes(entries: u32) -> u64 {
     let page = PAGE as u64;
@@ -202,6 +214,16 @@ mod tests {
         let decode = |page| Geometry::decode(&page, 1 << 20).unwrap_err();
         assert_eq!(decode([0; PAGE]), Flaw::Empty);
         assert_eq!(decode([b'x'; PAGE]), Flaw::Foreign);
+        let mut unfinished = good;
+        unfinished[..MAGIC.len()].fill(0);
+        assert_eq!(decode(unfinished), Flaw::Empty);
+        unfinished[16..40].fill(0);
+        assert_eq!(decode(unfinished), Flaw::Empty);
+        for at in [0, 11, 12, 100, SUPERBLOCK, PAGE - 1] {
+            let mut foreign = unfinished;
+            foreign[at] = 1;
+            assert_eq!(decode(foreign), Flaw::Foreign, "byte {at}");
+        }
         let mut newer = good;
         newer[8] = 2;
         assert_eq!(decode(newer), Flaw::Version(2));
