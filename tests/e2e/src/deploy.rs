@@ -12,10 +12,13 @@ use vm::process::Program;
 use crate::toolchain;
 
 /// What guests run on: the host's own target, hence no second standard library.
-const TARGET: &str = "x86_64-unknown-linux-gnu";
+pub(crate) const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// What makes them static: compiler flags.
+pub(crate) const STATIC: &str = "-C target-feature=+crt-static";
 
 /// How long a first build may take on a slow host.
-const BUILD_TIME: Duration = Duration::from_mins(15);
+pub(crate) const BUILD_TIME: Duration = Duration::from_mins(15);
 
 /// Static programs for guests, on the host.
 #[derive(Clone, Debug)]
@@ -39,7 +42,7 @@ pub(crate) fn build(cargo: &Path, root: &Path) -> anyhow::Result<Programs> {
         .args(["-p", "agent", "-p", "e2e-guest", "-p", "paste-net", "--bins", "--example", "http"])
         .arg("--target-dir")
         .arg(&folder)
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .env("RUSTFLAGS", STATIC)
         .cwd(root)
         .timeout(BUILD_TIME)
         .run_ok()

@@ -19,7 +19,9 @@ mod cpu;
 mod deploy;
 mod echo;
 mod image;
+mod losses;
 mod medium;
+mod mutants;
 mod needs;
 mod oracle;
 pub mod outcome;
@@ -30,6 +32,7 @@ mod seed;
 mod stream;
 pub mod toolchain;
 mod way;
+mod workshop;
 pub mod world;
 
 pub use case::Case;

@@ -30,7 +30,8 @@ struct Extent {
 impl Medium {
     /// Looks at the file of an NVDIMM whose device begins at `data_offset`.
     pub(crate) fn open(path: &Path, data_offset: u64) -> anyhow::Result<Self> {
-        let file = File::open(path).with_context(|| format!("open {}", path.display()))?;
+        let file = File::options().read(true).write(true).open(path);
+        let file = file.with_context(|| format!("open {}", path.display()))?;
         let id = FileId::of_file(&file).with_context(|| format!("look at {}", path.display()))?;
         Ok(Self { file, id, data_offset, extents: Vec::new() })
     }
@@ -69,6 +70,14 @@ impl Medium {
     /// The offset in the NVDIMM's file, if the place lies in that file.
     pub fn offset(&self, place: Option<FileOffset>) -> Option<u64> {
         place.filter(|place| place.file() == self.id).map(|place| place.offset)
+    }
+
+    /// Overwrites the device: the pool first, zeros behind it.
+    pub(crate) fn write_pool(&self, pool: &[u8]) -> anyhow::Result<()> {
+        let room = usize::try_from(self.bytes()? - self.data_offset).context("address the pool")?;
+        let mut bytes = pool.to_vec();
+        bytes.resize(room, 0);
+        self.file.write_all_at(&bytes, self.data_offset).context("write the NVDIMM")
     }
 
     /// Reads the file; a place near its end gives fewer bytes.

@@ -12,6 +12,7 @@ use vm::image::{Image, Request};
 use vm::module::Module;
 
 use crate::deploy::{self, Programs};
+use crate::workshop::Workshop;
 
 /// What all cases of a run share.
 #[derive(Debug)]
@@ -156,6 +157,14 @@ impl World {
     /// The compiler's.
     pub(crate) fn protocols(&self) -> anyhow::Result<PathBuf> {
         deploy::build_protocols(&self.options.root)
+    }
+
+    /// Where edited copies of the guest half are built.
+    ///
+    /// # Errors
+    /// The sources cannot be copied.
+    pub(crate) fn workshop(&self) -> anyhow::Result<Workshop> {
+        Workshop::open(&self.options.cargo, &self.options.root)
     }
 
     /// The observer that QEMU loads to watch a guest, built or found built.

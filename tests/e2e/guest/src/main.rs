@@ -10,6 +10,7 @@ mod life;
 mod nic;
 mod performance;
 mod persistence;
+mod power_loss;
 mod rig;
 mod send;
 mod tell;
@@ -65,6 +66,7 @@ fn main() -> anyhow::Result<()> {
         ("persistence::log", [pool, port, fault]) => {
             persistence::serve(pool, number(port)?, fault.parse()?)
         }
+        ("power_loss::play", [pool, first]) => power_loss::play(pool, number(first)?),
         _ => bail!("no such case, or wrong arguments for it"),
     };
     played.with_context(|| format!("play {case}"))

@@ -9,6 +9,7 @@ mod inner;
 mod kmod;
 mod life;
 mod lossy;
+mod mutants;
 mod nic;
 mod observed;
 mod performance;
@@ -58,6 +59,8 @@ pub const CASES: &[Case] = &[
     Case::new("power_loss::torn_dma", power_loss::torn_dma).emulated(),
     Case::new("power_loss::torn_lines", power_loss::torn_lines).emulated(),
     Case::new("power_loss::ack_early", power_loss::ack_early).emulated(),
+    Case::new("power_loss::nested", mutants::nested).emulated().within(Duration::from_mins(10)),
+    Case::new("power_loss::mutants", mutants::mutants).emulated().within(Duration::from_mins(15)),
 ];
 
 /// Cases that are chosen by their whole name only: most end badly on purpose, so that the tests of

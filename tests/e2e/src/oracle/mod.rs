@@ -7,6 +7,7 @@ pub(crate) mod cost;
 pub(crate) mod protocols;
 pub(crate) mod records;
 pub(crate) mod replies;
+pub(crate) mod steps;
 pub(crate) mod torn;
 
 /// What a judge says: nothing, or what contradicts the claim.
