@@ -89,7 +89,7 @@ impl Session {
         progress: &mut Progress,
     ) -> anyhow::Result<Self> {
         let options = world::options(host)?;
-        let manifest = options.root.join("images").join(&args.guest).with_extension("toml");
+        let manifest = options.root.join(format!("images/{}.toml", args.guest));
         if !manifest.is_file() {
             return Err(Usage(format!("no guest is called {}: no images/ file", args.guest)).into());
         }

@@ -116,7 +116,7 @@ impl World {
 
     fn request(&self, image: &str, programs: &Programs) -> Request {
         Request {
-            manifest: self.options.root.join("images").join(image).with_extension("toml"),
+            manifest: self.options.root.join(format!("images/{image}.toml")),
             agent: programs.agent.clone(),
             cache: self.options.cache.clone(),
             mirror: self.options.debian_mirror.clone(),

@@ -32,6 +32,7 @@ fn the_make_command_names_the_kernel_and_the_flags() {
     let module = Module { flags: &["COPY=1"], ..hello(dir.path()) };
     let argv = make(&module, "6.1", NonZero::<usize>::MIN);
     assert_eq!(argv[1..4], ["-j1", "-C", "/lib/modules/6.1/build"]);
-    assert_eq!(argv[4..], ["M=/usr/src/module/linux", "CONFIG_DEBUG_INFO=", "COPY=1", "modules"]);
+    assert_eq!(argv[4..6], ["M=/usr/src/module/linux", "CONFIG_DEBUG_INFO="]);
+    assert_eq!(argv[6..], ["CONFIG_DEBUG_INFO_BTF_MODULES=", "COPY=1", "modules"]);
     assert_eq!(path_in_guest(&module).to_str(), Some("/usr/src/module/linux/hello.ko"));
 }

@@ -8,7 +8,7 @@ use crate::needs::Needs;
 use crate::rig::Rig;
 use crate::world::module;
 
-/// An emulated compiler needs minutes.
+/// An emulated compiler needs a minute, or a few on a busy machine.
 const BUILD_TIME: Duration = Duration::from_mins(10);
 
 /// The module built inside the guest is the host-built one byte for byte, and loads.
