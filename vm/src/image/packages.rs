@@ -50,11 +50,11 @@ impl<'a> Packages<'a> {
         [self.locked.clone()].into_iter().chain(remembered).collect()
     }
 
-    /// Says where a lock differs from the project's.
+    /// Reminds of where a lock differs from the project's: all was said when it was resolved.
     pub(super) fn tell_changes(&self, lock: &Lock, progress: Progress<'_>) {
         let changes = changes(&self.locked, lock);
         if !changes.is_empty() {
-            progress(&format!("packages that are not as locked: {}", changes.join(", ")));
+            progress(&format!("packages that are not as locked: {}", few(&changes)));
         }
     }
 
@@ -99,7 +99,8 @@ impl<'a> Packages<'a> {
         }
         progress(&format!("the mirror dropped {names}; resolving anew"));
         let lock = apt.resolve(self.manifest)?;
-        self.tell_changes(&lock, progress);
+        let changes = changes(&self.locked, &lock).join(", ");
+        progress(&format!("packages that are not as locked: {changes}"));
         Ok(lock)
     }
 
@@ -119,6 +120,16 @@ fn changes(old: &Lock, new: &Lock) -> Vec<String> {
         None => Some(format!("{} {} is added", p.name, p.version)),
     });
     gone.chain(changed).collect()
+}
+
+/// The first of many, and how many more there are.
+fn few(words: &[String]) -> String {
+    const SHOWN: usize = 2;
+    let shown = words.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match words.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown}, and {more} more"),
+    }
 }
 
 #[cfg(test)]

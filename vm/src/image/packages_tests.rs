@@ -146,3 +146,10 @@ fn a_new_lock_is_told_as_changes() {
     let new = Lock::new(vec![package("a", "1"), package("b", "2"), package("d", "1")]);
     assert_eq!(changes(&old, &new), ["c 1 is left out", "b 1 -> 2", "d 1 is added"]);
 }
+
+#[test]
+fn of_many_changes_a_reminder_names_a_few() {
+    let words = ["a 1 -> 2", "b 1 is added", "c 1 is left out", "d 1 -> 2"].map(str::to_owned);
+    assert_eq!(few(&words[..2]), "a 1 -> 2, b 1 is added");
+    assert_eq!(few(&words), "a 1 -> 2, b 1 is added, and 2 more");
+}
