@@ -2,9 +2,10 @@
 
 pub(crate) mod judge;
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use vm::crash::{DeviceWrites, Domain, Fences, Rules};
 
 use super::guest::RunArgs;
@@ -15,10 +16,14 @@ The program runs in a guest of its own, as with `vmctl run`, on /dev/dax0.0 (--p
 in an empty ext4 with DAX on /mnt (--pmem fsdax). Every store, flush and fence is recorded, from
 its start or, if it executes marker ARM, from its last ARM on (docs/crash-model.md).
 
-Exit status: the program's own; 125 if it could not be recorded.
+With --checker what was recorded is explored at once, as `vmctl crash explore` does.
+
+Exit status: the program's own; 125 if it could not be recorded. With --checker, where the program
+ended with 0: as of `vmctl crash explore`.
 
 Examples:
   vmctl crash record -o rec -- ./append /dev/dax0.0
+  vmctl crash record -o rec --checker './append --check {image}' -- ./append /dev/dax0.0
   vmctl crash record -o rec --pmem fsdax --elf ./libstore.so -- ./my-program /mnt/file";
 
 const CRASH_HELP: &str = "\
@@ -59,6 +64,9 @@ pub(crate) struct RecordArgs {
     /// The folder to make for the recording.
     #[arg(long, short, value_name = "DIR")]
     pub(crate) out: PathBuf,
+    /// Explore what was recorded with this command.
+    #[arg(long, value_name = "CMD")]
+    pub(crate) checker: Option<String>,
     /// How the program sees the NVDIMM.
     #[arg(long, value_enum, default_value = "devdax")]
     pub(crate) pmem: Pmem,
@@ -69,6 +77,21 @@ pub(crate) struct RecordArgs {
     pub(crate) rules: RulesArgs,
     #[command(flatten)]
     pub(crate) run: RunArgs,
+}
+
+impl RecordArgs {
+    /// What it takes to explore what was recorded, if that is asked for.
+    pub(crate) fn explore(&self) -> Option<ExploreArgs> {
+        /// A command line of its own, for the defaults.
+        #[derive(clap::Parser)]
+        struct Explore {
+            #[command(flatten)]
+            args: ExploreArgs,
+        }
+        let words = [OsStr::new("explore"), self.out.as_os_str(), OsStr::new("--checker")];
+        let words = words.into_iter().chain([OsStr::new(self.checker.as_ref()?)]);
+        Some(Explore::try_parse_from(words).expect("a folder and a command are enough").args)
+    }
 }
 
 /// How the program sees the NVDIMM.
@@ -120,8 +143,6 @@ fn named<T: Copy>(all: [T; 2], name: fn(T) -> &'static str, text: &str) -> Resul
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::super::{Cli, Command};
     use super::*;
 

@@ -12,7 +12,7 @@ use super::bias;
 use crate::cli::crash::{Pmem, RecordArgs};
 use crate::cmd::gate;
 use crate::cmd::run::{self, Program};
-use crate::exit::Usage;
+use crate::exit::{Exit, Usage};
 use crate::report::progress::Progress;
 use crate::session::Session;
 
@@ -43,7 +43,11 @@ pub(super) fn run(args: &RecordArgs) -> anyhow::Result<u8> {
         }
     };
     let played = play(args, &program, &session, progress);
-    session.end(played)
+    let status = session.end(played)?;
+    match args.explore() {
+        Some(explore) if status == 0 => super::explore::run(&explore).map(Exit::status),
+        _ => Ok(status),
+    }
 }
 
 /// Refuses what would be found out late.
@@ -87,7 +91,9 @@ fn play(
         eprintln!("vmctl: the program ended with exit status {status}");
     }
     eprintln!("vmctl: {events} events recorded in {out}");
-    eprintln!("vmctl: next: vmctl crash explore {out} --checker 'CMD {{image}}'");
+    if args.checker.is_none() {
+        eprintln!("vmctl: next: vmctl crash explore {out} --checker 'CMD {{image}}'");
+    }
     Ok(status)
 }
 
