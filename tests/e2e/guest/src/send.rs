@@ -1,8 +1,11 @@
 //! Send: a server that stores what it received and answers with the stored buffers.
 
 use std::collections::BTreeMap;
+use std::os::fd::AsFd;
 
 use anyhow::{Context, ensure};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::SndBuf;
 use paste_net::{
     Batch, ConnFd, KernelDevice, Log, Packet, Pool, PoolSpec, Port, PortSpec, Sequence, TxView,
 };
@@ -15,7 +18,7 @@ use crate::zero_copy::{Sockets, accept};
 const SPARES: u32 = 4096;
 
 /// Receives `len` bytes on each connection and stores them as one record; when told, sends every
-/// record back `times` times from where it lies.
+/// record back `times` times from where it lies; and, when told, again with a close behind.
 pub(crate) fn stored(
     path: &str,
     port_number: u16,
@@ -47,6 +50,9 @@ pub(crate) fn stored(
     wait_for_host()?;
     let after = log.records().map(|record| record.len()).sum::<usize>();
     tell(&json!({ "sent": true, "copied": port.copies().sent, "bytes": after }))?;
+    wait_for_host()?;
+    let waited = send_and_close(&mut port, &log, sockets, &records, times)?;
+    tell(&json!({ "closed": true, "waited": waited }))?;
     wait_for_host()
 }
 
@@ -95,4 +101,35 @@ fn send(port: &mut Port, log: &Log, conn: ConnFd, sequence: Sequence) -> anyhow:
         }
     }
     Ok(())
+}
+
+/// Sends every record `times` times on sockets that have room for next to nothing, and closes
+/// them at once; how many of them still had something waiting for room.
+fn send_and_close(
+    port: &mut Port,
+    log: &Log,
+    sockets: Sockets,
+    records: &BTreeMap<ConnFd, Sequence>,
+    times: usize,
+) -> anyhow::Result<usize> {
+    for (socket, _) in sockets.values() {
+        setsockopt(socket, SndBuf, &1).context("make a socket small")?;
+    }
+    let mut tx = port.tx().context("look at the TX ring")?;
+    for (conn, sequence) in records {
+        let record = log.record(*sequence).context("find a record")?;
+        for part in (0..times).flat_map(|_| record.stored()) {
+            tx.send_stored(*conn, part).context("fill a slot")?;
+        }
+    }
+    drop(tx);
+    port.txsync().context("send")?;
+    let mut waited = 0;
+    for (conn, (socket, _)) in sockets {
+        let unsent = port.tx().context("look at the TX ring")?.unsent(conn);
+        ensure!(unsent == 0, "{unsent} slots of a connection were not taken");
+        waited += usize::from(port.unregister(socket.as_fd()).is_err());
+        port.close(socket).context("close")?;
+    }
+    Ok(waited)
 }

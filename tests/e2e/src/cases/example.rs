@@ -58,6 +58,11 @@ pub(super) fn http(rig: &mut Rig) -> anyhow::Result<()> {
             drop((server, client));
             bench = dark.boot()?;
         } else {
+            rig.step("let the server close");
+            let (number, body) = acked.last().context("a stored body")?;
+            let (status, body_again) = client.ask(&last(number), b"")?;
+            ensure!(status == 200 && body_again == *body, "the last answer: {status}");
+            client.end()?;
             rig.step("let curl and wrk use it");
             strangers(&bench)?;
         }
@@ -72,7 +77,8 @@ fn strangers(bench: &Bench) -> anyhow::Result<()> {
     bench.shell(&format!(
         "head -c 300000 /dev/urandom >/tmp/body
          number=$(curl -sSf --data-binary @/tmp/body {at}/)
-         curl -sSf {at}/$number | cmp - /tmp/body"
+         curl -sSf {at}/$number | cmp - /tmp/body
+         curl -sSf -H 'Connection: close' {at}/$number | cmp - /tmp/body"
     ))?;
     let told = bench.shell(&format!("wrk -t 1 -c 16 -d 2s {at}/0"))?;
     let requests = told.lines().find_map(|line| line.trim().split_once(" requests in"));
@@ -84,6 +90,11 @@ fn strangers(bench: &Bench) -> anyhow::Result<()> {
 
 fn get(number: &str) -> String {
     format!("GET /{number} HTTP/1.1\r\nHost: guest\r\n\r\n")
+}
+
+/// Asks the server to close behind its answer.
+fn last(number: &str) -> String {
+    format!("GET /{number} HTTP/1.1\r\nHost: guest\r\nConnection: close\r\n\r\n")
 }
 
 fn head(len: usize) -> String {
@@ -143,5 +154,12 @@ impl Client {
         let mut body = vec![0; length.context("a length")?.parse()?];
         self.tcp.recv_exact(&mut body, PATIENCE).context("receive a body")?;
         Ok((status, body))
+    }
+
+    /// The server closes, having said nothing more.
+    fn end(self) -> anyhow::Result<()> {
+        let more = self.tcp.recv(&mut [0], PATIENCE).context("wait for the server to close")?;
+        ensure!(more == 0, "the server goes on after the last answer");
+        Ok(())
     }
 }

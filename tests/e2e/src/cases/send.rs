@@ -11,7 +11,7 @@ use crate::bench::{Bench, PATIENCE, PORT};
 use crate::needs::Needs;
 use crate::oracle::Span;
 use crate::oracle::replies::{Taken, judge_replies};
-use crate::part::number;
+use crate::part::{Part, number};
 use crate::rig::Rig;
 use crate::stream::Stream;
 use crate::way::Way;
@@ -28,7 +28,8 @@ const TIMES: usize = 4;
 /// The guest's pool.
 const POOL: &str = "/dev/dax0.0";
 
-/// Replies leave from the very bytes of the NVDIMM that hold the stored record.
+/// Replies leave from the very bytes of the NVDIMM that hold the stored record, and a close behind
+/// them costs none.
 pub(super) fn send(rig: &mut Rig) -> anyhow::Result<()> {
     let sight = look(rig, &[])?;
     rig.count("sent_bytes", (CONNECTIONS * LEN * TIMES) as u64)?;
@@ -36,6 +37,8 @@ pub(super) fn send(rig: &mut Rig) -> anyhow::Result<()> {
     rig.way(sight.way.clone());
     sight.judge().map_err(|why| anyhow!(why))?;
     ensure!(sight.copied == 0, "the module says that it copied {} bytes", sight.copied);
+    let waited = sight.waited;
+    ensure!(waited == CONNECTIONS as u64, "only {waited} closes had something to hand over");
     Ok(())
 }
 
@@ -55,6 +58,8 @@ struct Sight {
     taken: Vec<Taken>,
     /// Bytes that the module says it copied for sending.
     copied: u64,
+    /// Connections on which something waited for room when they were closed.
+    waited: u64,
     /// How the first part of the first record went.
     way: Way,
 }
@@ -91,11 +96,13 @@ fn look(rig: &mut Rig, flags: &[&str]) -> anyhow::Result<Sight> {
     let kept = usize::try_from(number(&end, "bytes")?)?;
     ensure!(kept == CONNECTIONS * LEN, "the log holds {kept} bytes after sending");
     let copied = bench.module_counter("tx_copied_bytes")?;
+    rig.step("receive what a close follows at once");
+    let waited = receive_last(&bench, &mut part, &tcps, &streams)?;
     part.go_on()?;
     part.end()?;
     let stored = stored(&bench, &told, &tcps)?;
     let way = first_way(&bench, before, &tcps[0], &stored[0])?;
-    Ok(Sight { stored, taken, copied, way })
+    Ok(Sight { stored, taken, copied, waited, way })
 }
 
 /// How the first part of the first connection's record came, was stored, and left after `before`.
@@ -125,6 +132,27 @@ fn receive(tcps: &[Tcp], streams: &[Stream]) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Lets the guest send all once more and close, while it hears no ACK. Everything comes, and then
+/// the end; on how many connections something waited for room when they were closed.
+fn receive_last(
+    bench: &Bench,
+    part: &mut Part,
+    tcps: &[Tcp],
+    streams: &[Stream],
+) -> anyhow::Result<u64> {
+    let chain = format!("chain i {{ type filter hook input priority 0; tcp dport {PORT} drop; }};");
+    bench.shell(&format!("nft 'table ip t {{ {chain} }}'"))?;
+    part.go_on()?;
+    let waited = number(&part.hear_of("closed")?, "waited")?;
+    bench.shell("nft flush ruleset")?;
+    receive(tcps, streams)?;
+    for (number, tcp) in tcps.iter().enumerate() {
+        let more = tcp.recv(&mut [0], PATIENCE).context("receive the end")?;
+        ensure!(more == 0, "connection {number} goes on after its end");
+    }
+    Ok(waited)
 }
 
 /// Where each record lies in the NVDIMM's file, by the connection's number.
