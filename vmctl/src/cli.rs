@@ -2,6 +2,7 @@
 
 pub(crate) mod crash;
 pub(crate) mod guest;
+pub(crate) mod power;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::exit::TABLE;
 use crash::CrashArgs;
 use guest::{RunArgs, ShellArgs};
+use power::{PowerArgs, UpArgs};
 
 const TEST_HELP: &str = "\
 Examples:
@@ -55,6 +57,10 @@ pub(crate) enum Command {
     Shell(ShellArgs),
     /// Find out what a program leaves on persistent memory when the power fails.
     Crash(CrashArgs),
+    /// Keep a guest up as long as this command runs.
+    Up(UpArgs),
+    /// Cut the power of a guest that is up.
+    Power(PowerArgs),
     /// Say what this machine has, what it lacks, and what to do about it.
     Doctor(DoctorArgs),
     /// Install what guests need on this machine.

@@ -48,6 +48,12 @@ pub(crate) fn temp_dir() -> PathBuf {
     std::env::temp_dir()
 }
 
+/// The folder of this user for what lives as long as a process: sockets.
+pub(crate) fn runtime_dir() -> PathBuf {
+    let own = || temp_dir().join(format!("vmctl-{}", nix::unistd::getuid()));
+    absolute("XDG_RUNTIME_DIR").map_or_else(own, |dir| dir.join("vmctl"))
+}
+
 fn absolute(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute())
 }

@@ -4,6 +4,7 @@
 
 mod cli;
 mod cmd;
+mod control;
 mod elf;
 mod env;
 mod exit;
@@ -29,6 +30,8 @@ fn main() -> ExitCode {
         Command::Run(args) => cmd::run::run(args),
         Command::Shell(args) => cmd::shell::run(args),
         Command::Crash(args) => cmd::crash::run(args),
+        Command::Up(args) => cmd::up::run(args),
+        Command::Power(args) => cmd::power::run(args),
         Command::Doctor(args) => cmd::doctor::run(args).map(Exit::status),
         Command::Setup(args) => cmd::setup::run(args).map(Exit::status),
         Command::Image(args) => cmd::image::run(args).map(Exit::status),

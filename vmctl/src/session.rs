@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::Context;
 use e2e::{World, address};
 use vm::accel::Accel;
-use vm::crash::Rules;
+use vm::crash::{Rules, Survivors};
 use vm::nvdimm::Mode;
 use vm::vnet::{Config, Journal, Vnet};
-use vm::{Command, Guest, Mib, Nic, Nvdimm, Spec, Watch};
+use vm::{Command, Guest, Mib, Nic, Nvdimm, PowerLost, Spec, Watch};
 
 use crate::cli::HostArgs;
 use crate::cli::guest::GuestArgs;
@@ -48,12 +48,36 @@ impl std::error::Error for NotStarted {}
 pub(crate) struct Session {
     // First, because a guest goes before its network.
     guest: Guest,
+    place: Place,
+}
+
+/// A guest without power, and what it hangs on.
+#[derive(Debug)]
+pub(crate) struct Dark {
+    guest: PowerLost,
+    place: Place,
+}
+
+/// What a guest hangs on, with power or without.
+#[derive(Debug)]
+struct Place {
     vnet: Option<Vnet>,
     _sockets: tempfile::TempDir,
     dir: PathBuf,
     tree: PathBuf,
+    module: Option<PathBuf>,
     keeps_nvdimm: bool,
     watch: Option<Watch>,
+}
+
+/// What an observer sees of a guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sight {
+    Nothing,
+    /// What of its NVDIMM is durable.
+    Durable,
+    /// Every store to its NVDIMM, by these rules.
+    Stores(Rules),
 }
 
 impl Session {
@@ -66,7 +90,19 @@ impl Session {
         host: &HostArgs,
         progress: &mut Progress,
     ) -> anyhow::Result<Self> {
-        Self::prepare(args, host, None, progress)
+        Self::begin(args, host, Sight::Nothing, progress)
+    }
+
+    /// Likewise; where that can be, an observer knows what of the NVDIMM is durable.
+    ///
+    /// # Errors
+    /// As [`Session::open`].
+    pub(crate) fn open_observed(
+        args: &GuestArgs,
+        host: &HostArgs,
+        progress: &mut Progress,
+    ) -> anyhow::Result<Self> {
+        Self::begin(args, host, Sight::Durable, progress)
     }
 
     /// Likewise, under an observer that records every store to the NVDIMM by these rules.
@@ -79,13 +115,13 @@ impl Session {
         rules: Rules,
         progress: &mut Progress,
     ) -> anyhow::Result<Self> {
-        Self::prepare(args, host, Some(rules), progress)
+        Self::begin(args, host, Sight::Stores(rules), progress)
     }
 
-    fn prepare(
+    fn begin(
         args: &GuestArgs,
         host: &HostArgs,
-        traced: Option<Rules>,
+        sight: Sight,
         progress: &mut Progress,
     ) -> anyhow::Result<Self> {
         let options = world::options(host)?;
@@ -102,26 +138,23 @@ impl Session {
                 world.module(&[], &mut |line| progress.step(line))
             })
             .transpose()?;
-        let library = traced
-            .map(|rules| {
+        let can_be = args.nvdimm > 0 && world.base()?.accel == Accel::Tcg;
+        let sight = if sight == Sight::Durable && !can_be { Sight::Nothing } else { sight };
+        let library = (sight != Sight::Nothing)
+            .then(|| {
                 progress.step("building the observer");
-                Ok::<_, anyhow::Error>((world.observer()?, rules))
+                world.observer()
             })
             .transpose()?;
         progress.step("booting the guest");
-        let this = Self::boot(args, &world, library)?;
-        progress.step("preparing the guest");
-        this.equip(args, module.as_deref())?;
+        let this = Self::boot(args, &world, module, (sight, library.as_deref()))?;
+        this.equip(args, progress)?;
         for ports in &args.forward {
-            let vnet = this.vnet.as_ref().context("a NIC for forwarded ports")?;
+            let vnet = this.place.vnet.as_ref().context("a NIC for forwarded ports")?;
             let port = forward::start(*ports, vnet.host(), address::GUEST)?;
             if ports.host == 0 {
                 eprintln!("vmctl: 127.0.0.1:{port} leads to port {} of the guest", ports.guest);
             }
-        }
-        for copy in &args.put {
-            progress.step(&format!("copying {} in", copy.host.display()));
-            transfer::put(&this.guest, copy)?;
         }
         Ok(this)
     }
@@ -129,20 +162,22 @@ impl Session {
     fn boot(
         args: &GuestArgs,
         world: &World,
-        traced: Option<(PathBuf, Rules)>,
+        module: Option<PathBuf>,
+        (sight, library): (Sight, Option<&Path>),
     ) -> anyhow::Result<Self> {
         let base = world.base()?;
         let dir = world.case_dir(&args.guest);
         std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
         let sockets = tempfile::tempdir().context("create a folder for sockets")?;
         // Only TCG shows a guest's stores, and only one CPU their order.
-        let accel = if traced.is_some() { Accel::Tcg } else { base.accel };
+        let is_traced = matches!(sight, Sight::Stores(_));
+        let accel = if is_traced { Accel::Tcg } else { base.accel };
         let mut spec = Spec::new(&args.guest, &base.image, &dir).accel(accel);
         spec = spec.qemu(&base.qemu.path).pvpanic().cpus(args.cpus).ram(Mib(args.memory));
         if let Some(nvdimm) = nvdimm(args, &dir)? {
             spec = spec.nvdimm(nvdimm);
         }
-        let journal = traced.is_some().then(|| dir.join("dma.journal"));
+        let journal = is_traced.then(|| dir.join("dma.journal"));
         let vnet = (!args.no_nic).then(|| network(&spec, sockets.path(), journal.as_deref()));
         let vnet = vnet.transpose()?;
         if vnet.is_some() {
@@ -150,34 +185,52 @@ impl Session {
             spec = spec.nic(Nic::VhostUser { socket, mac: address::guest_mac() });
         }
         let journal = journal.filter(|_| vnet.is_some());
-        let watch = traced.map(|(library, rules)| {
-            Watch::trace(&library, &dir.join("observed"), rules, journal.as_deref())
+        let folder = dir.join("observed");
+        let watch = library.and_then(|library| match sight {
+            Sight::Nothing => None,
+            Sight::Durable => Some(Watch::diff(library, &folder, Rules::default())),
+            Sight::Stores(rules) => Some(Watch::trace(library, &folder, rules, journal.as_deref())),
         });
         if let Some(watch) = &watch {
+            spec = spec.watch(watch.clone());
+        }
+        if is_traced {
             // The same addresses in every run; those of a program lead to its source.
-            spec = spec.watch(watch.clone()).kernel_arg("norandmaps");
+            spec = spec.kernel_arg("norandmaps");
         }
         let guest = spec.boot().context("boot")?;
-        if watch.is_some() {
+        if is_traced {
             let bytes = std::fs::read(&base.programs.cases).context("read the guest program")?;
             guest.put(&bytes, MARKER, 0o755).context("copy the program of markers in")?;
         }
         let (tree, keeps_nvdimm) = (base.image.tree.clone(), args.nvdimm_file.is_some());
-        Ok(Self { guest, vnet, _sockets: sockets, dir, tree, keeps_nvdimm, watch })
+        let place = Place { vnet, _sockets: sockets, dir, tree, module, keeps_nvdimm, watch };
+        Ok(Self { guest, place })
     }
 
-    fn equip(&self, args: &GuestArgs, module: Option<&Path>) -> anyhow::Result<()> {
+    /// Gives the guest what each boot takes away: address, module, copied files.
+    fn equip(&self, args: &GuestArgs, progress: &mut Progress) -> anyhow::Result<()> {
+        progress.step("preparing the guest");
+        self.prepare(args)?;
+        for copy in &args.put {
+            progress.step(&format!("copying {} in", copy.host.display()));
+            transfer::put(&self.guest, copy)?;
+        }
+        Ok(())
+    }
+
+    fn prepare(&self, args: &GuestArgs) -> anyhow::Result<()> {
         let run = |command: Command| self.guest.run_ok(&command.timeout(PATIENCE)).map(drop);
-        if self.vnet.is_some() {
+        if self.place.vnet.is_some() {
             run(Command::shell(address::script())).context("give the guest its address")?;
         }
-        if let Some(module) = module {
+        if let Some(module) = &self.place.module {
             let bytes = std::fs::read(module).context("read the kernel module")?;
             self.guest.put(&bytes, MODULE, 0o644).context("copy the kernel module in")?;
             let nics = (!args.no_nic).then_some("nics=eth0");
             run(Command::new("insmod").arg(MODULE).args(nics)).context("load the module")?;
         }
-        if let Some(vnet) = &self.vnet {
+        if let Some(vnet) = &self.place.vnet {
             vnet.wait_link(PATIENCE).context("wait for the guest's driver")?;
             vnet.host().ping(address::GUEST, PATIENCE).context("ping the guest")?;
         }
@@ -191,7 +244,7 @@ impl Session {
 
     /// Who watches the guest.
     pub(crate) fn watch(&self) -> Option<&Watch> {
-        self.watch.as_ref()
+        self.place.watch.as_ref()
     }
 
     /// Has the guest execute a marker: `arm` or `disarm`.
@@ -213,7 +266,17 @@ impl Session {
 
     /// The guest's root, unpacked on this machine.
     pub(crate) fn tree(&self) -> &Path {
-        &self.tree
+        &self.place.tree
+    }
+
+    /// Its network, if it has a NIC.
+    pub(crate) fn vnet(&self) -> Option<&Vnet> {
+        self.place.vnet.as_ref()
+    }
+
+    /// Cuts its power.
+    pub(crate) fn power_fail(self) -> Dark {
+        Dark { guest: self.guest.power_fail(), place: self.place }
     }
 
     /// Ends the guest. Its files stay for somebody to look at if something was wrong with it; an
@@ -222,18 +285,13 @@ impl Session {
     /// # Errors
     /// What was wrong before, or that the guest did not shut down in order where that matters.
     pub(crate) fn end<T>(self, played: anyhow::Result<T>) -> anyhow::Result<T> {
-        let run_dir = self.dir.parent().unwrap_or(&self.dir).to_owned();
+        let run_dir = self.place.run_dir();
         let guest_is_fine = match &played {
             Ok(_) => true,
             Err(error) => error.is::<NotStarted>(),
         };
         let closed = if guest_is_fine { self.close() } else { Ok(()) };
-        if guest_is_fine && closed.is_ok() || signals::interrupted() {
-            // What stays costs room, nothing else.
-            let _ = std::fs::remove_dir_all(run_dir);
-        } else {
-            eprintln!("vmctl: the guest's files: {}", run_dir.display());
-        }
+        leave(&run_dir, guest_is_fine && closed.is_ok());
         let result = played?;
         closed.map(|()| result)
     }
@@ -242,7 +300,7 @@ impl Session {
         for line in self.guest.warnings() {
             eprintln!("vmctl: the guest's kernel said: {line}");
         }
-        if self.keeps_nvdimm {
+        if self.place.keeps_nvdimm {
             // Only then does it matter whether file systems were unmounted.
             self.guest.shut_down().context("shut down the guest")?;
         } else {
@@ -264,6 +322,52 @@ fn network(spec: &Spec, sockets: &Path, journal: Option<&Path>) -> anyhow::Resul
         config.journal = Some(journal.context("create the DMA journal")?);
     }
     Vnet::start(config).context("start the network")
+}
+
+impl Dark {
+    /// Leaves in the NVDIMM what survives of that which was not durable: how many lines that was.
+    /// None if nobody knows; then every store survives.
+    ///
+    /// # Errors
+    /// The observer's files are no good.
+    pub(crate) fn settle(&self, survivors: Survivors) -> anyhow::Result<Option<usize>> {
+        let found = self.guest.crash_state().context("look at what was durable")?;
+        let Some((state, _)) = found else { return Ok(None) };
+        self.guest.settle(survivors).context("lose what was not durable")?;
+        Ok(Some(state.lines.len()))
+    }
+
+    /// Boots the guest again and prepares it.
+    ///
+    /// # Errors
+    /// As [`Session::open`].
+    pub(crate) fn boot(self, args: &GuestArgs) -> anyhow::Result<Session> {
+        let guest = self.guest.boot().context("boot again")?;
+        let session = Session { guest, place: self.place };
+        session.equip(args, &mut Progress::new(args.quiet))?;
+        Ok(session)
+    }
+
+    /// Ends what the guest hangs on.
+    pub(crate) fn end(self) {
+        leave(&self.place.run_dir(), true);
+    }
+}
+
+impl Place {
+    fn run_dir(&self) -> PathBuf {
+        self.dir.parent().unwrap_or(&self.dir).to_owned()
+    }
+}
+
+/// Removes the files of a guest that was fine, or says where they are.
+fn leave(run_dir: &Path, was_fine: bool) {
+    if was_fine || signals::interrupted() {
+        // What stays costs room, nothing else.
+        let _ = std::fs::remove_dir_all(run_dir);
+    } else {
+        eprintln!("vmctl: the guest's files: {}", run_dir.display());
+    }
 }
 
 fn nvdimm(args: &GuestArgs, dir: &Path) -> anyhow::Result<Option<Nvdimm>> {

@@ -1,11 +1,9 @@
 //! Signals: SIGINT and SIGTERM end a command in order; a second one ends it at once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Sender;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use e2e::runner::Message;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -16,8 +14,11 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// The run of cases that is to hear of an interrupt.
-static RUN: Mutex<Option<Sender<Message>>> = Mutex::new(None);
+/// Tells a command that ends its guests itself; false if it does not listen any more.
+type Listener = Box<dyn Fn() -> bool + Send>;
+
+/// The command that is to hear of an interrupt.
+static LISTENER: Mutex<Option<Listener>> = Mutex::new(None);
 
 /// Begins to watch for SIGINT and SIGTERM.
 pub(crate) fn watch() {
@@ -42,23 +43,22 @@ pub(crate) fn interrupted() -> bool {
     INTERRUPTED.load(Ordering::SeqCst)
 }
 
-/// Lets a run of cases hear of an interrupt.
-pub(crate) fn send_to(run: Sender<Message>) {
-    let mut slot = RUN.lock().unwrap_or_else(PoisonError::into_inner);
+/// Lets a command hear of an interrupt: `listener` is told, and says whether anybody heard.
+pub(crate) fn on_interrupt(listener: impl Fn() -> bool + Send + 'static) {
+    let mut slot = LISTENER.lock().unwrap_or_else(PoisonError::into_inner);
     if interrupted() {
-        // The interrupt came first; the receiver is the caller's and still there.
-        let _ = run.send(Message::Interrupt);
+        // The interrupt came first; the caller is still there.
+        listener();
     }
-    *slot = Some(run);
+    *slot = Some(Box::new(listener));
 }
 
-/// A run ends its guests itself, so that it knows why they ended; other commands lose their
-/// children, and end with the error that they get for it.
+/// Some commands end their guests themselves, so that they know why they ended; others lose
+/// their children, and end with the error that they get for it.
 fn tell() {
-    let run = RUN.lock().unwrap_or_else(PoisonError::into_inner);
-    match &*run {
-        Some(run) if run.send(Message::Interrupt).is_ok() => {}
-        _ => vm::process::kill_all(),
+    let listener = LISTENER.lock().unwrap_or_else(PoisonError::into_inner);
+    if !listener.as_ref().is_some_and(|heard| heard()) {
+        vm::process::kill_all();
     }
 }
 

@@ -25,7 +25,7 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn every_command_explains_itself_with_an_example() {
-    for command in ["run", "shell", "crash", "doctor", "setup", "image", "test"] {
+    for command in ["run", "shell", "up", "power", "crash", "doctor", "setup", "image", "test"] {
         let output = run(folder().path(), &[command, "--help"]);
         let help = text(&output.stdout);
         assert_eq!(output.status.code(), Some(0), "{command}");
@@ -51,6 +51,19 @@ fn what_cannot_be_run_is_refused_before_a_guest_boots() {
     ] {
         assert_eq!(run(home.path(), wrong).status.code(), Some(2), "{wrong:?}");
     }
+}
+
+#[test]
+fn only_a_guest_that_is_up_can_lose_its_power() {
+    let home = folder();
+    for action in ["cut", "cycle"] {
+        let mut power = vmctl(home.path(), &["power", action, "debian-12"]);
+        let output = power.env("XDG_RUNTIME_DIR", home.path()).output().expect("vmctl starts");
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(text(&output.stderr).contains("vmctl up --guest debian-12"), "{output:?}");
+    }
+    assert_eq!(run(home.path(), &["power", "cut", "../x"]).status.code(), Some(2));
+    assert_eq!(run(home.path(), &["power", "cut"]).status.code(), Some(2));
 }
 
 #[test]

@@ -138,7 +138,7 @@ pub(crate) struct Copy {
 }
 
 /// Names become parts of paths.
-fn name(text: &str) -> Result<String, String> {
+pub(super) fn name(text: &str) -> Result<String, String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
     let good = !text.is_empty() && text.chars().all(plain);
     good.then(|| text.to_owned()).ok_or_else(|| "the name of a manifest in images/".to_owned())

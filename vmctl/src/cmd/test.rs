@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 
 use e2e::case::select;
-use e2e::runner::{self, Plan};
+use e2e::runner::{self, Message, Plan};
 use e2e::{CASES, Case, HIDDEN, Seed, World};
 
 use crate::cli::{Accel, TestArgs};
@@ -45,7 +45,8 @@ fn play(
 ) -> anyhow::Result<Exit> {
     let plan = Plan { cases, seed: Seed(head.seed), limit: args.timeout };
     let (sender, receiver) = channel();
-    signals::send_to(sender.clone());
+    let run = sender.clone();
+    signals::on_interrupt(move || run.send(Message::Interrupt).is_ok());
     let mut terminal = Terminal::new(plan.cases.len(), rerun_options(args, head));
     let summary = runner::run(&plan, world, (sender, &receiver), &mut |message| {
         terminal.hear(message);
