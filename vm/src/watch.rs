@@ -8,7 +8,7 @@ mod told;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crash::{CrashState, InFlight, Line, Live, Rules};
+use crash::{CrashState, InFlight, Line, Live, Pc, Rules};
 
 use crate::error::{Error, Result};
 use told::Told;
@@ -131,6 +131,16 @@ impl Watch {
         let name = |told| if let Told::Recorded(recorded) = told { Some(recorded) } else { None };
         let all = self.told(name)?;
         Ok(all.into_iter().map(|recorded| self.traces().join(recorded.name)).collect())
+    }
+
+    /// Flush instructions that named pages which their program had not touched, by address. TCG
+    /// passes such flushes by, where a CPU would map the page and flush: what they should have
+    /// made durable counts as not flushed.
+    ///
+    /// # Errors
+    /// As [`Watch::stats`].
+    pub fn unmapped(&self) -> Result<Vec<Pc>> {
+        self.told(|told| if let Told::Unmapped(one) = told { Some(Pc(one.pc)) } else { None })
     }
 
     /// Whether the guest lost power at a marker CUT; the marker's id.

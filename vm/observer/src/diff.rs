@@ -6,12 +6,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crash::{CrashState, DiffModel, Event, Marker, Op, Rules, Vcpu};
+use crash::{CrashState, DiffModel, Event, FenceKind, Fences, Marker, Op, Rules, Vcpu};
 use memmap2::MmapMut;
 
 use crate::image;
 use crate::lines::Line;
 use crate::memory;
+use crate::open::Open;
 use crate::times::Times;
 use crate::window::Window;
 
@@ -21,6 +22,10 @@ pub(crate) struct Diff {
     model: DiffModel<MmapMut>,
     durable: PathBuf,
     times: Times,
+    fences: Fences,
+    /// Spares the model the kernel's locks while something of another context is pending: it
+    /// would look through all of it each time.
+    open: Open,
 }
 
 impl Diff {
@@ -29,16 +34,24 @@ impl Diff {
         let mut image = memory::shared(durable, window.live.len())?;
         window.live.copy(0, &mut image);
         let model = DiffModel::new(image, rules);
-        Ok(Self { model, durable: durable.to_owned(), times: Times::default() })
+        let (durable, times, open) = (durable.to_owned(), Times::default(), Open::default());
+        Ok(Self { model, durable, times, fences: rules.fences, open })
     }
 
     /// Whether a fence of this CPU could change anything.
     pub(crate) fn waits(&self, vcpu: Vcpu) -> bool {
-        self.model.waits(vcpu)
+        self.open.waits(vcpu)
     }
 
     /// Takes an event in; what there is to tell.
     pub(crate) fn take(&mut self, event: &Event, window: &Window) -> io::Result<Option<Line>> {
+        if let Event::Fence(fence) = event
+            && fence.kind == FenceKind::Locked
+            && !self.open.waits_in(fence.vcpu, fence.context, self.fences)
+        {
+            return Ok(None);
+        }
+        self.open.note(event);
         self.model.apply(event, &window.live);
         let Event::Marker(marker) = event else { return Ok(None) };
         match marker.op {

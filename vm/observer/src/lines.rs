@@ -56,6 +56,11 @@ pub(crate) enum Line {
         /// Its events.
         events: u64,
     },
+    /// A flush named a page that its program had not touched; told once for each instruction.
+    Unmapped {
+        /// The instruction's address.
+        unmapped: u64,
+    },
     /// Something did not work; what was told before stands.
     Failed {
         /// What, and why.

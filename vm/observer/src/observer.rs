@@ -1,6 +1,6 @@
 //! Observer: what a QEMU has of it; the callbacks' common ground.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -16,7 +16,7 @@ use crate::qemu_api::{self as qemu, Field};
 use crate::registers::Registers;
 use crate::trace::Trace;
 use crate::walk::PAGE;
-use crate::window::Window;
+use crate::window::{Place, Window};
 
 /// An instruction that calls us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -42,6 +42,8 @@ pub(crate) struct Observer {
     waiting: AtomicU64,
     out: Out,
     sites: Mutex<HashMap<Site, &'static Site>>,
+    /// Flushes that named pages which were not there.
+    unmapped: Mutex<HashSet<u64>>,
 }
 
 /// A watched NVDIMM.
@@ -97,6 +99,7 @@ impl Observer {
             waiting: AtomicU64::new(0),
             out,
             sites: Mutex::default(),
+            unmapped: Mutex::default(),
         })
     }
 
@@ -154,7 +157,11 @@ impl Observer {
         let event = match site.does {
             Does::Flush(kind, operand) => {
                 let address = operand.address(|register| registers.value(register))?;
-                let flushed = watch.window.line(registers.tables()?, address)?;
+                let flushed = match watch.window.line(registers.tables()?, address) {
+                    Place::Line(line) => line,
+                    Place::Elsewhere => return None,
+                    Place::Unmapped => return self.unmapped(pc.0),
+                };
                 let live = watch.window.live.line(flushed);
                 let context = registers.context()?;
                 Event::Flush(Flush { vcpu, pc, context, line: flushed, kind, live })
@@ -169,6 +176,11 @@ impl Observer {
             Does::Mark(_) | Does::StorePastCaches | Does::Else => return None,
         };
         self.take(watch, vcpu.0, &event)
+    }
+
+    fn unmapped(&self, unmapped: u64) -> Option<Line> {
+        let mut known = self.unmapped.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(unmapped).then_some(Line::Unmapped { unmapped })
     }
 
     /// A CPU has stored; `physical` gives where the first byte went.

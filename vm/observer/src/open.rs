@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crash::{Context, Event, Fence, FenceKind, Vcpu};
+use crash::{Context, Event, Fence, FenceKind, Fences, FlushKind, Vcpu};
 
 /// The contexts of each CPU.
 #[derive(Debug, Default)]
@@ -14,11 +14,19 @@ impl Open {
         self.0.get(&vcpu).is_some_and(|contexts| !contexts.is_empty())
     }
 
+    /// Whether a fence of this CPU, executed in this context, could complete something.
+    pub(crate) fn waits_in(&self, vcpu: Vcpu, context: Context, fences: Fences) -> bool {
+        let contexts = self.0.get(&vcpu).map_or(&[][..], Vec::as_slice);
+        contexts.contains(&context) || fences == Fences::Hw && !contexts.is_empty()
+    }
+
     /// Takes an event in; whether it belongs into a trace. All do, but for locked operations that
     /// complete nothing, of which a kernel executes millions.
     pub(crate) fn note(&mut self, event: &Event) -> bool {
         let (vcpu, context) = match event {
             Event::Store(store) if store.nontemporal => (store.vcpu, store.context),
+            // Complete at once (M11).
+            Event::Flush(flush) if flush.kind == FlushKind::Clflush => return true,
             Event::Flush(flush) => (flush.vcpu, flush.context),
             Event::Fence(fence) => return self.close(fence),
             Event::Store(_) | Event::Dma(_) | Event::Marker(_) => return true,
@@ -41,7 +49,7 @@ impl Open {
 #[cfg(test)]
 mod tests {
     use crash::recording::{KERNEL, PROGRAM};
-    use crash::{Flush, FlushKind, LINE, Line, Pc};
+    use crash::{Flush, LINE, Line, Pc};
 
     use super::*;
 
@@ -59,6 +67,10 @@ mod tests {
         assert!(!open.waits(Vcpu(0)));
         assert!(open.note(&Event::Flush(flush)));
         assert!(open.waits(Vcpu(0)) && !open.waits(Vcpu(1)));
+        assert!(open.waits_in(Vcpu(0), PROGRAM, Fences::Strict));
+        assert!(!open.waits_in(Vcpu(0), KERNEL, Fences::Strict));
+        assert!(open.waits_in(Vcpu(0), KERNEL, Fences::Hw));
+        assert!(!open.waits_in(Vcpu(1), PROGRAM, Fences::Hw));
         // Under fences=hw the kernel's lock completes it, under fences=strict it does not.
         assert!(open.note(&fence(KERNEL, FenceKind::Locked)));
         assert!(open.waits(Vcpu(0)));

@@ -6,7 +6,7 @@ use std::path::Path;
 use crash::{Line, Offset, Range};
 
 use crate::memory::Memory;
-use crate::options::Place;
+use crate::options;
 use crate::walk::{PAGE, Tables};
 
 /// The NVDIMM as the guest sees it.
@@ -16,6 +16,17 @@ pub(crate) struct Window {
     pub(crate) live: Memory,
     base: u64,
     ram: Memory,
+}
+
+/// Where a virtual address leads.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// To a line of the NVDIMM.
+    Line(Line),
+    /// To other memory.
+    Elsewhere,
+    /// Nowhere yet. A CPU would fault and have the page mapped; TCG passes flushes by.
+    Unmapped,
 }
 
 /// What of a virtual range lies in the NVDIMM.
@@ -29,7 +40,7 @@ pub(crate) struct Covered {
 
 impl Window {
     /// Maps the guest's memory and its NVDIMM.
-    pub(crate) fn map(place: &Place) -> Result<Self, String> {
+    pub(crate) fn map(place: &options::Place) -> Result<Self, String> {
         let map = |path: &Path| {
             Memory::map(path).map_err(|error: io::Error| format!("map {}: {error}", path.display()))
         };
@@ -47,9 +58,14 @@ impl Window {
         self.offset(tables.physical(address, |at| self.ram.word(at))?)
     }
 
-    /// The line of the NVDIMM at a virtual address, if there is one.
-    pub(crate) fn line(&self, tables: Tables, address: u64) -> Option<Line> {
-        self.translate(tables, address).map(Offset::line)
+    /// What a flush of this virtual address is about.
+    pub(crate) fn line(&self, tables: Tables, address: u64) -> Place {
+        match tables.physical(address, |at| self.ram.word(at)) {
+            None => Place::Unmapped,
+            Some(physical) => {
+                self.offset(physical).map_or(Place::Elsewhere, |offset| Place::Line(offset.line()))
+            }
+        }
     }
 
     /// What of `len` bytes from a virtual address on lies in the NVDIMM. A range that is longer
@@ -99,15 +115,16 @@ mod tests {
         let (nvdimm, memory) = (dir.path().join("nvdimm"), dir.path().join("ram"));
         std::fs::write(&nvdimm, [7; 0x4000]).unwrap();
         std::fs::write(&memory, ram).unwrap();
-        let window = Window::map(&Place { nvdimm, base: 1 << 32, ram: memory }).unwrap();
+        let window = Window::map(&options::Place { nvdimm, base: 1 << 32, ram: memory }).unwrap();
         (window, Tables { cr3: 0x1000, cr4: 0 }, dir)
     }
 
     #[test]
     fn virtual_ranges_are_found_in_the_nvdimm() {
         let (window, tables, _dir) = window();
-        assert_eq!(window.line(tables, 0x5fff), Some(Offset(0x1fff).line()));
-        assert_eq!(window.line(tables, 0x7000), None);
+        assert_eq!(window.line(tables, 0x5fff), Place::Line(Offset(0x1fff).line()));
+        assert_eq!(window.line(tables, 0x7000), Place::Elsewhere);
+        assert_eq!(window.line(tables, 0x8000), Place::Unmapped);
         let range = |offset, len| Range { offset: Offset(offset), len };
         let cover = |at, len| window.cover(tables, at, len);
         let both = Covered { ranges: vec![range(0x1f00, 0x1100)], outside: 0x10 };

@@ -55,6 +55,13 @@ pub(crate) struct Recorded {
     pub(crate) name: String,
 }
 
+/// A flush named a page that was not there.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Unmapped {
+    #[serde(rename = "unmapped")]
+    pub(crate) pc: u64,
+}
+
 /// Something did not work.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Failed {
@@ -70,6 +77,7 @@ pub(crate) enum Told {
     Kept(Kept),
     Cut(Cut),
     Recorded(Recorded),
+    Unmapped(Unmapped),
     Failed(Failed),
 }
 
@@ -107,12 +115,14 @@ mod tests {
 {"kept":1,"n":2,"state":"state-1-2"}
 {"cut":4,"n":1}
 {"recorded":"1","events":4}
+{"unmapped":9}
 "#;
         let all = parse(text).unwrap();
         assert!(matches!(&all[0], Told::Asserted(asserted) if asserted.missing.len() == 1));
         assert!(matches!(&all[1], Told::Kept(kept) if kept.n == 2));
         assert!(matches!(&all[2], Told::Cut(Cut { id: 4 })));
         assert!(matches!(&all[3], Told::Recorded(recorded) if recorded.name == "1"));
+        assert!(matches!(&all[4], Told::Unmapped(Unmapped { pc: 9 })));
         assert_eq!(parse("{\"failed\":\"disk full\"}\n"), Err("the observer: disk full".into()));
     }
 }

@@ -77,11 +77,6 @@ impl<I: DerefMut<Target = [u8]>> DiffModel<I> {
         self.work
     }
 
-    /// Whether there is something of a CPU that a fence could make durable.
-    pub fn waits(&self, vcpu: Vcpu) -> bool {
-        self.pending.get(&vcpu).is_some_and(|pending| !pending.is_empty())
-    }
-
     /// Takes an event in; ordinary stores and other markers than ARM are none of its business.
     pub fn apply<L: Live + ?Sized>(&mut self, event: &Event, live: &L) {
         match event {

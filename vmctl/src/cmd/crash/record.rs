@@ -86,6 +86,7 @@ fn play(
     let status = run::play(&args.run, program, session, progress)?;
     session.mark("disarm")?;
     let events = save(args, program, session)?;
+    note_unmapped(session)?;
     let out = args.out.display();
     if status != 0 {
         eprintln!("vmctl: the program ended with exit status {status}");
@@ -95,6 +96,21 @@ fn play(
         eprintln!("vmctl: next: vmctl crash explore {out} --checker 'CMD {{image}}'");
     }
     Ok(status)
+}
+
+/// What the recording cannot know.
+fn note_unmapped(session: &Session) -> anyhow::Result<()> {
+    let watch = session.watch().context("a session with an observer")?;
+    let unmapped = watch.unmapped().context("read the observer's notes")?;
+    if let Some(first) = unmapped.first() {
+        let (count, first) = (unmapped.len(), first.0);
+        eprintln!(
+            "vmctl: {count} flush instructions (the first at {first:#x}) named pages that the \
+             program had not touched; the emulator passes them by, a CPU does not: touch the \
+             pages first, or lines count as not flushed that are"
+        );
+    }
+    Ok(())
 }
 
 /// Copies the last trace and what names its instructions; how many events it has.
