@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, Args, value_parser};
 use e2e::address;
+use serde::{Deserialize, Serialize};
 
 use super::{HostArgs, seconds};
 use crate::forward::Ports;
@@ -130,7 +131,7 @@ pub(crate) struct ShellArgs {
 }
 
 /// A file or folder on both sides.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Copy {
     pub(crate) host: PathBuf,
     /// Absolute.
@@ -151,7 +152,7 @@ fn granules(text: &str) -> Result<u32, String> {
 }
 
 /// The host's path may hold colons, the guest's not.
-fn put(text: &OsStr) -> Result<Copy, String> {
+pub(super) fn put(text: &OsStr) -> Result<Copy, String> {
     let at = text.as_bytes().iter().rposition(|&byte| byte == b':');
     let (from, to) = halves(text, at).ok_or("two paths, FROM:TO")?;
     Ok(Copy { host: from.into(), guest: in_guest(to) })

@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use vm::crash::{Bounds, Choice, DeviceWrites, Domain, Fences, Point, Points, Rules, Shard};
 use vm::recording::Elf;
 
 use super::{dma, domain, fences};
+use crate::cli::guest::{Copy, put};
 use crate::cli::seconds;
 
 const EXPLORE_HELP: &str = "\
@@ -22,6 +24,7 @@ verdict; 130: interrupted, what was found until then is reported.
 Examples:
   vmctl crash explore rec --checker './check {image}'
   vmctl crash explore rec --checker 'e2fsck -fn {image}' --points store --html report.html
+  vmctl crash explore rec --checker './check {image}/file' --in-guest --put check:.
   vmctl crash explore rec --checker './check {image}' --shard 0/2 --json part0.json";
 
 const REPLAY_HELP: &str = "\
@@ -52,6 +55,18 @@ pub(crate) struct CheckerArgs {
     /// The checker sees the whole NVDIMM, with what lies before the program's device.
     #[arg(long)]
     pub(crate) whole: bool,
+    /// The checker is a program of a guest that is brought back for each state: {image} is
+    /// /dev/dax0.0, or the folder where the file system is mounted.
+    #[arg(long, conflicts_with = "whole")]
+    pub(crate) in_guest: bool,
+    /// Copy a file or folder into that guest first; TO is relative to /root, where checkers start.
+    #[arg(
+        long,
+        value_name = "FROM:TO",
+        requires = "in_guest",
+        value_parser = OsStringValueParser::new().try_map(|text| put(&text))
+    )]
+    pub(crate) put: Vec<Copy>,
     /// Another ELF file that names instructions, loaded BIAS bytes above its own addresses.
     #[arg(long, value_name = "FILE[@BIAS]", value_parser = elf)]
     pub(crate) elf: Vec<Elf>,

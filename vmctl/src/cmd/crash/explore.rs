@@ -17,11 +17,7 @@ use crate::report::progress::Progress;
 /// Explores and reports.
 pub(super) fn run(args: &ExploreArgs) -> anyhow::Result<Exit> {
     report::check_writable(args.files.json.iter().chain(&args.files.html))?;
-    let judge = Judge {
-        checker: args.checker.clone(),
-        timeout_seconds: args.checkers.checker_timeout.as_secs(),
-        whole: args.checkers.whole,
-    };
+    let judge = Judge::new(&args.checker, &args.checkers)?;
     let at_once = lab::at_once(&args.states);
     let mut lab = Lab::open(&args.recording, judge, &args.checkers.elf, at_once)?;
     let mut plan = lab.plan(&args.states);

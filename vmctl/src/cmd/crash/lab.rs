@@ -10,10 +10,11 @@ use vm::crash::explore::merge::Part;
 use vm::crash::image::copy;
 use vm::crash::report::explain;
 use vm::crash::symbols::GuestSymbols;
-use vm::crash::{Explored, Failure, Fault, Judges, Plan, Verdict, View, explore_by};
+use vm::crash::{Checker, Explored, Failure, Fault, Judges, Plan, Verdict, View, explore_by};
 use vm::nvdimm::Window;
 use vm::recording::{Elf, Recording};
 
+use super::in_guest;
 use crate::cli::crash::judge::StatesArgs;
 use crate::exit::Usage;
 use crate::report::crash::result::{CrashResult, Judge, Mistake};
@@ -32,7 +33,7 @@ pub(super) struct Lab {
     pub(super) folder: PathBuf,
     pub(super) recording: Recording,
     pub(super) judge: Judge,
-    pub(super) checker: ExecChecker,
+    pub(super) checker: Box<dyn StateChecker>,
     pub(super) symbols: GuestSymbols,
 }
 
@@ -45,15 +46,10 @@ impl Lab {
         at_once: usize,
     ) -> anyhow::Result<Self> {
         let recording = Recording::open(folder).map_err(usage)?;
-        let mut window = recording.record.window;
-        if judge.whole {
-            window = Window::whole(recording.header.nvdimm_bytes).map_err(usage)?;
-        }
-        let places = vec![PathBuf::from(vm::host::SHARED_MEMORY), env::temp_dir()];
-        let limit = Duration::from_secs(judge.timeout_seconds);
-        let command = judge.checker.clone();
-        let options = Options { command, window, limit, places, at_once };
-        let checker = ExecChecker::new(options).map_err(usage)?;
+        let checker: Box<dyn StateChecker> = match &judge.in_guest {
+            None => Box::new(on_host(&recording, &judge, at_once)?),
+            Some(copies) => Box::new(in_guest::checker(&recording, &judge, copies, at_once)?),
+        };
         let (symbols, missing) = recording.symbols(elf);
         for what in missing {
             eprintln!("vmctl: no names from {what}; give the file with --elf FILE");
@@ -75,7 +71,8 @@ impl Lab {
     pub(super) fn explore(&mut self, plan: &Plan, progress: &mut Progress) -> Explored {
         let Recording { image, events, .. } = &self.recording;
         let (total, last) = (events.len(), Instant::now());
-        let mut told = Told { judges: &mut self.checker, progress, total, states: 0, bad: 0, last };
+        let mut told =
+            Told { judges: &mut *self.checker, progress, total, states: 0, bad: 0, last };
         let mut found = explore_by(copy(image), events, plan, &mut told);
         if let Some(fault) = found.fault.as_mut().filter(|_| signals::interrupted()) {
             "interrupted".clone_into(&mut fault.why);
@@ -97,7 +94,7 @@ impl Lab {
             }
             progress.step(&format!("explaining failure {number} of {}", failures.len()));
             let Recording { image, events, .. } = &self.recording;
-            let (checker, symbols) = (&mut self.checker, &self.symbols);
+            let (checker, symbols) = (&mut *self.checker, &self.symbols);
             match explain(copy(image), events, plan.rules, failure, checker, symbols) {
                 Ok(report) => {
                     let mistake = report.map(Mistake::new);
@@ -121,6 +118,22 @@ impl Lab {
         result.cut = self.recording.cut.as_ref().map(ToString::to_string);
         result
     }
+}
+
+/// Who judges many states at a time, or one.
+pub(super) trait StateChecker: Judges + Checker {}
+
+impl<T: Judges + Checker> StateChecker for T {}
+
+fn on_host(recording: &Recording, judge: &Judge, at_once: usize) -> anyhow::Result<ExecChecker> {
+    let mut window = recording.record.window;
+    if judge.whole {
+        window = Window::whole(recording.header.nvdimm_bytes).map_err(usage)?;
+    }
+    let places = vec![PathBuf::from(vm::host::SHARED_MEMORY), env::temp_dir()];
+    let limit = Duration::from_secs(judge.timeout_seconds);
+    let command = judge.checker.clone();
+    ExecChecker::new(Options { command, window, limit, places, at_once }).map_err(usage)
 }
 
 /// As many checkers at a time as there are CPUs, unless told otherwise.

@@ -14,7 +14,8 @@ use crate::signals;
 /// Explores under all rules; a row for each.
 pub(super) fn run(args: &MatrixArgs) -> anyhow::Result<Exit> {
     let timeout_seconds = args.checker_timeout.as_secs();
-    let judge = Judge { checker: args.checker.clone(), timeout_seconds, whole: args.whole };
+    let (checker, whole) = (args.checker.clone(), args.whole);
+    let judge = Judge { checker, timeout_seconds, whole, in_guest: None };
     let mut lab = Lab::open(&args.recording, judge, &[], lab::at_once(&args.states))?;
     let base = lab.plan(&args.states);
     let recorded = base.rules;

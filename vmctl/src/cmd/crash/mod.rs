@@ -2,6 +2,7 @@
 
 mod bias;
 mod explore;
+mod in_guest;
 mod lab;
 mod matrix;
 mod record;

@@ -1,7 +1,7 @@
 //! Replay: judges one state again.
 
 use vm::crash::image::copy;
-use vm::crash::{Checker, Failure, Moment, Plan, Rules, Verdict, View};
+use vm::crash::{Failure, Moment, Plan, Rules, Verdict, View};
 
 use super::lab::{self, Lab};
 use crate::cli::crash::judge::ReplayArgs;
@@ -81,8 +81,7 @@ fn wish(args: &ReplayArgs) -> anyhow::Result<Wish> {
             let why = "a recording is replayed with --point, --choice and --checker";
             return Err(usage(format!("{from}: {why}; a result with --id")));
         };
-        let timeout_seconds = args.checkers.checker_timeout.as_secs();
-        let judge = Judge { checker, timeout_seconds, whole: args.checkers.whole };
+        let judge = Judge::new(&checker, &args.checkers)?;
         let failure = Failure { point, choice, why: String::new() };
         return Ok(Wish { folder: args.from.clone(), judge, rules: None, failure });
     }

@@ -1,6 +1,8 @@
 //! Result: what was found in a recording, as JSON, so that it can be shown, merged and replayed.
 
 use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -11,6 +13,8 @@ use vm::crash::report::{Redundant, Site};
 use vm::crash::{Class, Explored, Failure, Pc, Report};
 use vm::process::quoted;
 
+use crate::cli::crash::judge::CheckerArgs;
+use crate::cli::guest::Copy;
 use crate::exit::{Exit, Usage};
 
 /// The version of the layout; a change that breaks readers raises it.
@@ -48,6 +52,31 @@ pub(crate) struct Judge {
     pub(crate) checker: String,
     pub(crate) timeout_seconds: u64,
     pub(crate) whole: bool,
+    /// What it takes if it judges in a guest: files that are copied there.
+    #[serde(default)]
+    pub(crate) in_guest: Option<Vec<Copy>>,
+}
+
+impl Judge {
+    /// The judge that a command line asks for.
+    pub(crate) fn new(checker: &str, args: &CheckerArgs) -> anyhow::Result<Self> {
+        let (checker, timeout_seconds) = (checker.to_owned(), args.checker_timeout.as_secs());
+        let found = |copy: &Copy| {
+            // A replay may be asked for elsewhere.
+            let host = fs::canonicalize(&copy.host)
+                .map_err(|error| Usage(format!("find {}: {error}", copy.host.display())));
+            anyhow::Ok(Copy { host: host?, guest: copy.guest.clone() })
+        };
+        let copies = args.put.iter().map(found).collect::<anyhow::Result<Vec<_>>>()?;
+        let in_guest = args.in_guest.then_some(copies);
+        Ok(Self { checker, timeout_seconds, whole: args.whole, in_guest })
+    }
+
+    /// Whether it is another one; how long it may take does not matter.
+    fn is_not(&self, other: &Self) -> bool {
+        let what = |judge: &Self| (judge.checker.clone(), judge.whole, judge.in_guest.clone());
+        what(self) != what(other)
+    }
 }
 
 /// A failure, explained, with the name of its smallest state.
@@ -75,6 +104,16 @@ impl Mistake {
 fn failure(report: &Report) -> Failure {
     let Report { point, choice, why, .. } = report.clone();
     Failure { point, choice, why }
+}
+
+/// The options that have a checker run in a guest.
+fn in_guest(copies: &[Copy]) -> String {
+    let put = |copy: &Copy| {
+        let (host, guest) = (copy.host.as_os_str(), copy.guest.as_os_str());
+        let both = [host, OsStr::new(":"), guest].into_iter().collect::<OsString>();
+        format!(" --put {}", quoted(both))
+    };
+    std::iter::once(" --in-guest".to_owned()).chain(copies.iter().map(put)).collect()
 }
 
 impl CrashResult {
@@ -120,7 +159,7 @@ impl CrashResult {
         let mut all = results.next().ok_or_else(|| usage("there are none".to_owned()))?;
         let mut kinds: BTreeSet<_> = all.mistakes.iter().map(Mistake::kind).collect();
         for one in results {
-            if one.judge.checker != all.judge.checker || one.judge.whole != all.judge.whole {
+            if one.judge.is_not(&all.judge) {
                 let shard = one.part.plan.shard;
                 return Err(usage(format!("shard {shard} was judged by another checker")).into());
             }
@@ -178,9 +217,10 @@ impl CrashResult {
     pub(crate) fn again(&self, failure: &Failure) -> String {
         let rules = self.part.plan.rules;
         let whole = if self.judge.whole { " --whole" } else { "" };
+        let inside = self.judge.in_guest.as_deref().map(in_guest).unwrap_or_default();
         format!(
             "cargo vmctl crash replay {} --point {} --choice {} --checker {} --domain {} \
-             --fences {} --dma {}{whole}",
+             --fences {} --dma {}{whole}{inside}",
             quoted(&self.recording),
             failure.point,
             quoted(failure.choice.to_string()),
