@@ -224,7 +224,10 @@ impl Story {
     pub(super) fn report(&self, rig: &mut Rig) -> anyhow::Result<()> {
         rig.count("records_acked", self.acked as u64)?;
         rig.count("records_lost", self.lost as u64)?;
-        rig.count("states", self.states)
+        if self.states > 0 {
+            rig.count("states", self.states)?;
+        }
+        Ok(())
     }
 }
 
