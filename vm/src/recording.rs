@@ -142,6 +142,34 @@ impl Recording {
     }
 }
 
+/// A whole trace, as the observer leaves it in a folder (`Watch::recorded`).
+#[derive(Debug)]
+pub struct Traced {
+    /// What the trace says about the run as a whole.
+    pub header: Header,
+    /// The NVDIMM before the first event.
+    pub image: Vec<u8>,
+    /// The events; the first has the number 1.
+    pub events: Vec<Event>,
+}
+
+impl Traced {
+    /// Reads the trace and the image from which it starts.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the trace is cut short, or the two do not belong together;
+    /// [`Error::Io`].
+    pub fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join(TRACE);
+        let trace = trace::read(read(&path)?.as_slice()).map_err(|error| wrong(&path, &error))?;
+        let trace::Recorded { header, events, cut } = trace;
+        match cut {
+            Some(cut) => Err(wrong(&path, &cut)),
+            None => Ok(Self { image: read_image(&folder.join(BASE), &header)?, header, events }),
+        }
+    }
+}
+
 fn read_record(path: &Path) -> Result<Record> {
     /// Read first: a record of another version may lack anything else.
     #[derive(Deserialize)]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use vnet::{GuestAddress, Window};
+use vnet::{GuestAddress, Journal, Window};
 
 use crate::accel::Accel;
 use crate::error::{Error, Result};
@@ -15,6 +15,9 @@ use crate::watch::{Mode, Watch};
 
 /// How long a guest may take to its agent's hello. A loaded two-core host under TCG needs 15 s.
 const BOOT_TIMEOUT: Duration = Duration::from_mins(2);
+
+/// Room for what NICs write to an NVDIMM; reserved on the disk while the journal's file is there.
+const JOURNAL_BYTES: u64 = 256 << 20;
 
 /// How much memory a guest may have whose NVDIMM is watched: its file is its address space.
 const MOST_WATCHED: Mib = Mib(2048);
@@ -245,6 +248,17 @@ impl Spec {
             Window { base, len }
         };
         self.nvdimms.iter().map(window).collect()
+    }
+
+    /// Makes the journal in which a NIC's backend tells what it writes to the first NVDIMM.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] without an NVDIMM, or if the file cannot be made.
+    pub fn dma_journal(&self, path: &Path) -> Result<Journal> {
+        let invalid = |why: String| Error::invalid(format!("DMA journal {}", path.display()), why);
+        let window = self.nvdimm_windows().into_iter().next();
+        let window = window.ok_or_else(|| invalid("the guest has no NVDIMM".to_owned()))?;
+        Journal::create(path, window, JOURNAL_BYTES).map_err(|error| invalid(error.to_string()))
     }
 
     fn check_watch(&self, watch: &Watch) -> Result<()> {

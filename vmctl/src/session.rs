@@ -8,7 +8,7 @@ use e2e::{World, address};
 use vm::accel::Accel;
 use vm::crash::{Rules, Survivors};
 use vm::nvdimm::Mode;
-use vm::vnet::{Config, Journal, Vnet};
+use vm::vnet::{Config, Vnet};
 use vm::{Command, Guest, Mib, Nic, Nvdimm, PowerLost, Spec, Watch};
 
 use crate::cli::HostArgs;
@@ -27,9 +27,6 @@ const MODULE: &str = "/run/paste.ko";
 
 /// A program that executes markers; the guest half of the cases does.
 const MARKER: &str = "/run/marker";
-
-/// Room for what the NIC writes to a traced NVDIMM; only what is used costs.
-const JOURNAL_BYTES: u64 = 1 << 30;
 
 /// The guest is fine, but could not start the program.
 #[derive(Debug)]
@@ -317,9 +314,7 @@ fn network(spec: &Spec, sockets: &Path, journal: Option<&Path>) -> anyhow::Resul
     let config = Config::new(sockets.join(SOCKET), address::host_end());
     let mut config = Config { observed_frames: OBSERVED_FRAMES, ..config };
     if let Some(path) = journal {
-        let window = spec.nvdimm_windows().into_iter().next().context("an NVDIMM to trace")?;
-        let journal = Journal::create(path, window, JOURNAL_BYTES);
-        config.journal = Some(journal.context("create the DMA journal")?);
+        config.journal = Some(spec.dma_journal(path).context("create the DMA journal")?);
     }
     Vnet::start(config).context("start the network")
 }

@@ -1,7 +1,5 @@
 //! Losses: a trace of what a program did to its pool, and every power loss during it, judged.
 
-use std::fs::File;
-use std::io::BufReader;
 use std::path::Path;
 use std::time::Instant;
 
@@ -9,8 +7,9 @@ use anyhow::{Context, bail, ensure};
 use vm::crash::report::{NoSymbols, Report, explain_all};
 use vm::crash::{
     Bounds, Checker, Choice, Event, Explored, Fault, Marker, Moment, Op, Plan, Point, Rules,
-    Verdict, View, explore, trace,
+    Verdict, View, explore,
 };
+use vm::recording::Traced;
 
 use crate::oracle::steps::Steps;
 
@@ -68,16 +67,9 @@ impl Trace {
     /// # Errors
     /// It cannot be read, or is not whole.
     pub(crate) fn read(folder: &Path, start: u64) -> anyhow::Result<Self> {
-        let file = folder.join("trace.bin");
-        let file = File::open(&file).with_context(|| format!("open {}", file.display()))?;
-        let trace = trace::read(BufReader::new(file)).context("read the trace")?;
-        if let Some(cut) = trace.cut {
-            bail!("the trace is not whole: {cut}");
-        }
-        let image = std::fs::read(folder.join(&trace.header.base)).context("read the image")?;
-        trace.header.fits(&image)?;
+        let Traced { header, image, events } = Traced::read(folder).context("read the trace")?;
         let start = usize::try_from(start).context("address the pool")?;
-        Ok(Self { image, events: trace.events, rules: trace.header.rules, start })
+        Ok(Self { image, events, rules: header.rules, start })
     }
 
     /// Loses power everywhere, within these bounds.

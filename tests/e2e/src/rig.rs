@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use vm::accel::Accel;
 use vm::crash::Rules;
-use vm::vnet::{Config, Journal, Vnet};
+use vm::vnet::{Config, Vnet};
 use vm::{Guest, Mib, Nic, Nvdimm, Spec, Template, Watch};
 
 use crate::address;
@@ -29,9 +29,6 @@ const TUNED: [&str; 4] = ["lsm=yama", "init_on_alloc=0", "nokaslr", "norandmaps"
 
 /// How long the client of such a guest may wait for data to acknowledge with: Linux's shortest.
 const ACK_DELAY: Duration = Duration::from_millis(40);
-
-/// Room for what a NIC writes to an NVDIMM; reserved on the disk until the case ends.
-const JOURNAL_BYTES: u64 = 256 << 20;
 
 /// What a case is given.
 #[derive(Debug)]
@@ -171,9 +168,7 @@ impl Rig {
         let mut config =
             Config { ack_delay, fault, ..Config::new(self.socket(), address::host_end()) };
         if needs.journalled {
-            let window =
-                spec.nvdimm_windows().into_iter().next().context("an NVDIMM to write to")?;
-            let journal = Journal::create(&self.journal(), window, JOURNAL_BYTES);
+            let journal = spec.dma_journal(&self.journal());
             config.journal = Some(journal.context("create the DMA journal")?);
         }
         Vnet::start(config).context("start the network")

@@ -3,12 +3,12 @@
 //!
 //! What the files hold after a killed QEMU shows none of the seven: the NVDIMM is shared memory.
 
-use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 use vm::crash::report::{NoSymbols, Report};
-use vm::crash::{Explored, Plan, View, explore, trace};
+use vm::crash::{Explored, Plan, View, explore};
+use vm::recording::Traced;
 use vm::{Command, Mib};
 
 use crate::bench::{Bench, PATIENCE};
@@ -72,22 +72,14 @@ fn write(bench: &Bench, way: &Way) -> anyhow::Result<()> {
 
 /// Explores a trace; what was found, and the first failure's explanation.
 fn judge(folder: &Path) -> anyhow::Result<(Explored, Option<Report>)> {
-    let file = folder.join("trace.bin");
-    let file = File::open(&file).with_context(|| format!("open {}", file.display()))?;
-    let trace = trace::read(std::io::BufReader::new(file)).context("read the trace")?;
-    if let Some(cut) = trace.cut {
-        bail!("the trace is not whole: {cut}");
-    }
-    let base = std::fs::read(folder.join(&trace.header.base)).context("read the image")?;
-    trace.header.fits(&base)?;
+    let Traced { header, image, events } = Traced::read(folder).context("read the trace")?;
     let mut checker = |view: &View<'_>| check(START, view);
-    let explored = explore(base.clone(), &trace.events, &Plan::default(), &mut checker);
+    let explored = explore(image.clone(), &events, &Plan::default(), &mut checker);
     if let Some(fault) = &explored.fault {
         bail!("no verdict: {}", fault.why);
     }
     let Some(failure) = explored.failures.first() else { return Ok((explored, None)) };
-    let rules = trace.header.rules;
-    let (events, symbols) = (&trace.events, &NoSymbols);
-    let report = vm::crash::report::explain(base, events, rules, failure, &mut checker, symbols)?;
+    let (rules, symbols) = (header.rules, &NoSymbols);
+    let report = vm::crash::report::explain(image, &events, rules, failure, &mut checker, symbols)?;
     Ok((explored, report))
 }

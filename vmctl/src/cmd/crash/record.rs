@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
-use vm::crash::{Event, Pc, trace};
-use vm::recording::{BASE, Elf, Kernel, RECORD, Record, SCHEMA, TRACE};
+use anyhow::Context;
+use vm::crash::{Event, Pc};
+use vm::recording::{BASE, Elf, Kernel, RECORD, Record, SCHEMA, TRACE, Traced};
 
 use super::bias;
 use crate::cli::crash::{Pmem, RecordArgs};
@@ -128,7 +128,7 @@ fn save(args: &RecordArgs, program: &Program, session: &Session) -> anyhow::Resu
     };
     kept(KALLSYMS, &session.script("cat /proc/kallsyms")?)?;
     kept(MODULES, &session.script("cat /proc/modules")?)?;
-    let events = events(&out.join(TRACE))?;
+    let Traced { events, .. } = Traced::read(last).context("record")?;
     let mut elf: Vec<_> = args.elf.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?;
     if let Some(bytes) = program.bytes() {
         fs::write(out.join(PROGRAM), bytes).context("write the program")?;
@@ -162,15 +162,6 @@ fn record(args: &RecordArgs, session: &Session, elf: Vec<Elf>) -> anyhow::Result
 fn absolute(path: &Path) -> anyhow::Result<Elf> {
     let path = fs::canonicalize(path).with_context(|| format!("find {}", path.display()))?;
     Ok(Elf { path, bias: 0 })
-}
-
-fn events(path: &Path) -> anyhow::Result<Vec<Event>> {
-    let file = fs::File::open(path).context("open the trace")?;
-    let trace = trace::read(std::io::BufReader::new(file)).context("read the trace")?;
-    match trace.cut {
-        Some(why) => bail!("record: {why}"),
-        None => Ok(trace.events),
-    }
 }
 
 /// The addresses of the markers that were executed.
