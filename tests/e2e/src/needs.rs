@@ -9,17 +9,14 @@ use vm::vnet::Fault;
 pub struct Needs {
     pub(crate) nvdimm: Option<(Mib, Mode)>,
     pub(crate) more_cpus: u32,
-    pub(crate) watched: Watched,
+    pub(crate) watched: Option<Watched>,
     pub(crate) fault: Option<Fault>,
     pub(crate) journalled: bool,
 }
 
 /// What an observer sees of the guest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Watched {
-    /// There is none.
-    #[default]
-    Nothing,
     /// The number of its instructions.
     Count,
     /// What of its NVDIMM is durable.
@@ -44,19 +41,19 @@ impl Needs {
     /// An observer that counts instructions, and a kernel as the makers of servers tune it.
     #[must_use]
     pub fn counted(self) -> Self {
-        Self { watched: Watched::Count, ..self }
+        Self { watched: Some(Watched::Count), ..self }
     }
 
     /// An observer that knows what of the NVDIMM is durable when the power fails.
     #[must_use]
     pub fn observed(self) -> Self {
-        Self { watched: Watched::Diff, ..self }
+        Self { watched: Some(Watched::Diff), ..self }
     }
 
     /// An observer that records every store to the NVDIMM while the guest asks for it.
     #[must_use]
     pub fn traced(self) -> Self {
-        Self { watched: Watched::Trace, journalled: true, ..self }
+        Self { watched: Some(Watched::Trace), journalled: true, ..self }
     }
 
     /// A cable with this fault.

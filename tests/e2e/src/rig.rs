@@ -102,7 +102,7 @@ impl Rig {
         let mut spec = Spec::new(self.case.guest, &base.image, &dir).accel(accel);
         spec = spec.qemu(&base.qemu.path).pvpanic().cpus(1 + needs.more_cpus);
         spec = spec.nic(Nic::VhostUser { socket: self.socket(), mac: address::guest_mac() });
-        if needs.watched == Watched::Count {
+        if needs.watched == Some(Watched::Count) {
             spec = TUNED.iter().fold(spec, |spec, arg| spec.kernel_arg(*arg));
             spec = spec.cpu_flag("-erms").cpu_flag("-fsrm");
         }
@@ -149,21 +149,19 @@ impl Rig {
     }
 
     fn watch(&self, needs: Needs) -> anyhow::Result<Option<Watch>> {
-        if needs.watched == Watched::Nothing {
-            return Ok(None);
-        }
+        let Some(watched) = needs.watched else { return Ok(None) };
         self.step("build the observer");
         let (library, folder) = (self.world.observer()?, self.dir.join("observed"));
         let (rules, journal) = (Rules::default(), self.journal());
-        Ok(Some(match needs.watched {
-            Watched::Nothing | Watched::Count => Watch::count(&library, &folder),
+        Ok(Some(match watched {
+            Watched::Count => Watch::count(&library, &folder),
             Watched::Diff => Watch::diff(&library, &folder, rules),
             Watched::Trace => Watch::trace(&library, &folder, rules, Some(&journal)),
         }))
     }
 
     fn network(&self, needs: Needs, spec: &Spec) -> anyhow::Result<Vnet> {
-        let ack_delay = (needs.watched == Watched::Count).then_some(ACK_DELAY);
+        let ack_delay = (needs.watched == Some(Watched::Count)).then_some(ACK_DELAY);
         let fault = needs.fault;
         let mut config =
             Config { ack_delay, fault, ..Config::new(self.socket(), address::host_end()) };
