@@ -17,8 +17,8 @@ use crate::exit::Usage;
 use crate::report::progress::Progress;
 use crate::{forward, signals, transfer, world};
 
-/// Nobody looks at frames here; the observer needs no memory.
-const OBSERVED_FRAMES: usize = 1;
+/// Nobody looks at frames here; the log of them needs no memory.
+const LOGGED_FRAMES: usize = 1;
 
 /// How long one step of the preparation may take.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -312,7 +312,7 @@ const SOCKET: &str = "nic";
 
 fn network(spec: &Spec, sockets: &Path, journal: Option<&Path>) -> anyhow::Result<Vnet> {
     let config = Config::new(sockets.join(SOCKET), address::host_end());
-    let mut config = Config { observed_frames: OBSERVED_FRAMES, ..config };
+    let mut config = Config { logged_frames: LOGGED_FRAMES, ..config };
     if let Some(path) = journal {
         config.journal = Some(spec.dma_journal(path).context("create the DMA journal")?);
     }

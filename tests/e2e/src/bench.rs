@@ -10,7 +10,7 @@ use anyhow::{Context, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use vm::crash::{CrashState, Survivors};
-use vm::vnet::{Counters, FileOffset, Host, Observer, Region, Tcp, Tear, Torn, Vnet};
+use vm::vnet::{Counters, FileOffset, FrameLog, Host, Region, Tcp, Tear, Torn, Vnet};
 use vm::watch::Stats;
 use vm::{Command, Exit, ExitCode, Guest, PowerLost, Watch};
 
@@ -185,8 +185,8 @@ impl Bench {
     }
 
     /// The log of all frames.
-    pub fn observer(&self) -> Observer {
-        self.vnet.observer()
+    pub fn frame_log(&self) -> FrameLog {
+        self.vnet.frame_log()
     }
 
     /// Has the NIC stand still in the middle of a frame that it writes into guest memory.

@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             Err(e) => println!("{e}"),
             Ok(never) => match never {},
         }
-        vnet.observer().clear();
+        vnet.frame_log().clear();
     }
 }
 
@@ -65,7 +65,7 @@ fn count_copies(vnet: &Vnet, server: SocketAddrV4) -> vnet::Result<()> {
     tcp.send_all(message.as_bytes(), WITHIN)?;
     tcp.wait_acked(WITHIN)?;
     let filter = Filter::new().payload_hash(vnet::hash(message.as_bytes()));
-    println!("written to {:#x?}", vnet.observer().wait(&filter, WITHIN)?.payload);
+    println!("written to {:#x?}", vnet.frame_log().wait(&filter, WITHIN)?.payload);
     let start = Instant::now();
     let found = vnet.census(message.as_bytes())?;
     println!("found in {:?} at {found:#x?}", start.elapsed());
@@ -84,7 +84,7 @@ fn to_guest(host: &Host, server: SocketAddrV4) -> vnet::Result<()> {
 /// How many segments to the guest began where an earlier one did.
 fn sent_again(vnet: &Vnet) -> usize {
     let filter = Filter::new().direction(Direction::ToGuest).payload_only();
-    let frames = vnet.observer().frames(&filter);
+    let frames = vnet.frame_log().frames(&filter);
     let distinct: HashSet<_> = frames.iter().map(|frame| (frame.flow, frame.tcp_seq)).collect();
     frames.len() - distinct.len()
 }

@@ -14,10 +14,10 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use crate::counters::{Tally, count};
+use crate::frame_log::FrameLog;
 use crate::journal::Journal;
 use crate::mailbox::Mailbox;
 use crate::memory::MemTable;
-use crate::observe::Observer;
 use crate::port::host_port::HostPort;
 use crate::port::tear::Trap;
 use crate::port::vhost_port::{Received, Sent, VhostPort};
@@ -59,7 +59,7 @@ pub(crate) struct Parts {
     pub(crate) listener: UnixListener,
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) host: HostPort,
-    pub(crate) observer: Observer,
+    pub(crate) frame_log: FrameLog,
     pub(crate) journal: Option<Journal>,
     pub(crate) trap: Trap,
     pub(crate) tally: Arc<Tally>,
@@ -106,12 +106,12 @@ pub(crate) struct EventLoop {
 
 impl EventLoop {
     pub(crate) fn new(parts: Parts) -> io::Result<Self> {
-        let Parts { listener, mailbox, host, observer, journal, trap, tally, link } = parts;
+        let Parts { listener, mailbox, host, frame_log, journal, trap, tally, link } = parts;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, TOKEN_LISTENER))?;
         epoll.add(mailbox.event(), EpollEvent::new(EpollFlags::EPOLLIN, TOKEN_MAILBOX))?;
         let device = Arc::new(Mutex::new(Device::new(journal)));
-        let vhost = VhostPort::new(Arc::clone(&device), observer, Arc::clone(&tally), trap);
+        let vhost = VhostPort::new(Arc::clone(&device), frame_log, Arc::clone(&tally), trap);
         Ok(Self {
             epoll,
             listener,

@@ -2,7 +2,7 @@
 //!
 //! [`Vnet`] is a vhost-user-net backend: QEMU connects to its socket and hands over the guest's
 //! memory and virtqueues. At the other end of the cable is a TCP/IP stack of our own, used through
-//! [`Host`]: ping, connect, listen. The [`Observer`] logs every frame with the guest addresses (and
+//! [`Host`]: ping, connect, listen. The [`FrameLog`] has every frame with the guest addresses (and
 //! their places in the file behind guest memory) at which the backend really read or wrote it, and
 //! [`Vnet::census`] finds every copy of some bytes in all of guest memory. A [`Journal`] keeps the
 //! bytes themselves, for those who have to know what a device wrote and when; [`Vnet::tear`] has
@@ -31,12 +31,12 @@ mod connection;
 mod counters;
 mod error;
 mod event_loop;
+mod frame_log;
 mod host;
 mod journal;
 mod mailbox;
 mod memory;
 mod net_header;
-mod observe;
 mod packet;
 mod port;
 mod protocol;
@@ -48,10 +48,10 @@ pub use census::Occurrence;
 pub use connection::UNREAD_LIMIT;
 pub use counters::Counters;
 pub use error::{Error, Result};
+pub use frame_log::{Direction, Filter, Frame, FrameLog, Range, hash};
 pub use host::{Host, Listener, Tcp};
 pub use journal::{Journal, Window};
 pub use memory::{FileId, FileOffset, GuestAddress, Region};
-pub use observe::{Direction, Filter, Frame, Observer, Range, hash};
 pub use packet::Flow;
 pub use port::fault::Fault;
 pub use port::tear::{Tear, Torn};
@@ -82,8 +82,8 @@ pub struct Config {
     pub socket: PathBuf,
     /// The host's end.
     pub host: HostAddress,
-    /// How many frames the observer keeps, about 200 bytes each.
-    pub observed_frames: usize,
+    /// How many frames the frame log keeps, about 200 bytes each.
+    pub logged_frames: usize,
     /// How long the host's TCP may hold back an acknowledgement for data to ride on. `None`:
     /// everything is acknowledged at once (once per batch).
     pub ack_delay: Option<Duration>,
@@ -94,12 +94,12 @@ pub struct Config {
 }
 
 impl Config {
-    /// A network on `socket` whose observer keeps a million frames.
+    /// A network on `socket` whose frame log keeps a million frames.
     pub fn new(socket: impl Into<PathBuf>, host: HostAddress) -> Self {
         Self {
             socket: socket.into(),
             host,
-            observed_frames: 1_000_000,
+            logged_frames: 1_000_000,
             ack_delay: None,
             fault: None,
             journal: None,
@@ -114,7 +114,7 @@ pub struct Vnet {
     mailbox: Arc<Mailbox>,
     thread: Option<JoinHandle<()>>,
     host: Host,
-    observer: Observer,
+    frame_log: FrameLog,
     trap: Trap,
     tally: Arc<Tally>,
     link: SharedLink,
@@ -131,7 +131,7 @@ impl Vnet {
         let listener = listen(&config.socket)
             .map_err(|source| Error::Listen { socket: config.socket.clone(), source })?;
         let mailbox = Arc::new(Mailbox::new().map_err(doing("make an event descriptor"))?);
-        let observer = Observer::new(config.observed_frames);
+        let frame_log = FrameLog::new(config.logged_frames);
         let trap = Trap::default();
         let tally = Arc::new(Tally::default());
         let link: SharedLink = Arc::new((Mutex::new(Link::default()), Condvar::new()));
@@ -139,7 +139,7 @@ impl Vnet {
             listener,
             mailbox: Arc::clone(&mailbox),
             host: HostPort::new(&config.host, config.ack_delay, Wire::new(config.fault, &tally)),
-            observer: observer.clone(),
+            frame_log: frame_log.clone(),
             journal: config.journal,
             trap: trap.clone(),
             tally: Arc::clone(&tally),
@@ -152,7 +152,7 @@ impl Vnet {
             .map_err(doing("start the event loop"))?;
         let host = Host::new(Arc::clone(&mailbox), config.host.ip);
         let thread = Some(thread);
-        Ok(Self { socket: config.socket, mailbox, thread, host, observer, trap, tally, link })
+        Ok(Self { socket: config.socket, mailbox, thread, host, frame_log, trap, tally, link })
     }
 
     /// Waits until a driver in a guest has set up both virtqueues.
@@ -182,8 +182,8 @@ impl Vnet {
     }
 
     /// The log of all frames.
-    pub fn observer(&self) -> Observer {
-        self.observer.clone()
+    pub fn frame_log(&self) -> FrameLog {
+        self.frame_log.clone()
     }
 
     /// Has the device stand still in the middle of a frame, as in a loss of power: cut the

@@ -1,4 +1,4 @@
-//! Packet: what the observer reads from a frame's headers.
+//! Packet: what the frame log reads from a frame's headers.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! Layouts: frames pass both ways whatever the driver's descriptors look like, and the observer
+//! Layouts: frames pass both ways whatever the driver's descriptors look like, and the frame log
 //! names the bytes of the file behind guest memory.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
@@ -65,7 +65,7 @@ fn the_observer_names_the_bytes_of_the_file() {
         let payload = needle(7, 600);
         guest.send(&frames::udp(&payload));
         let filter = Filter::new().direction(Direction::FromGuest).dst_port(9).payload_only();
-        let frame = net.vnet.observer().wait(&filter, SOON).unwrap();
+        let frame = net.vnet.frame_log().wait(&filter, SOON).unwrap();
         assert_eq!((frame.payload_len, frame.payload_hash), (600, hash(&payload)));
         assert_eq!(frame.flow.unwrap().src, "10.0.7.2:7000".parse().unwrap());
         assert_eq!(frame.tcp_seq, None);

@@ -159,7 +159,7 @@ fn lost_links_end_connections_and_waiting_calls() {
     let to = SocketAddrV4::new(GUEST_IP, 80);
     let guest = Guest::boot(&net.socket(), VERSION_1, Layout::Split);
     let waiting = std::thread::spawn(move || host.connect(to, SOON).map(drop));
-    net.vnet.observer().wait(&vnet::Filter::new(), SOON).unwrap();
+    net.vnet.frame_log().wait(&vnet::Filter::new(), SOON).unwrap();
     drop(guest);
     assert!(matches!(waiting.join().unwrap(), Err(Error::LinkLost)));
     let host = net.vnet.host();

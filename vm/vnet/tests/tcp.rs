@@ -108,7 +108,7 @@ fn each_message_is_a_segment_of_its_own() {
             }
             tcp.wait_acked(SOON).unwrap();
             let filter = Filter::new().direction(Direction::ToGuest).dst_port(9).payload_only();
-            let frames = net.vnet.observer().frames(&filter);
+            let frames = net.vnet.frame_log().frames(&filter);
             let seen: Vec<_> = frames.iter().map(|frame| frame.payload_hash).collect();
             let sent: Vec<_> = messages.iter().map(|message| hash(message)).collect();
             assert!(seen == sent, "{} segments for {} messages", seen.len(), sent.len());

@@ -46,7 +46,7 @@ fn play(rig: &Rig, bench: &Bench, mut part: Part) -> anyhow::Result<Vec<u64>> {
     part.hear_of("listening")?;
     let tcps = (0..CONNECTIONS).map(|_| bench.connect()).collect::<anyhow::Result<Vec<_>>>()?;
     part.hear_of("ready")?;
-    let before = bench.observer().last_seq();
+    let before = bench.frame_log().last_seq();
     let message = |number: usize| rig.seed().part(number as u64).bytes(MESSAGE);
     for (number, tcp) in tcps.iter().enumerate() {
         tcp.send_all(&message(number), PATIENCE).context("send")?;
@@ -74,11 +74,11 @@ fn published(
     tcps: &[Tcp],
     message: impl Fn(usize) -> Vec<u8>,
 ) -> anyhow::Result<()> {
-    let (observer, deadline) = (bench.observer(), std::time::Instant::now() + PATIENCE);
+    let (frame_log, deadline) = (bench.frame_log(), std::time::Instant::now() + PATIENCE);
     for (number, tcp) in tcps.iter().enumerate() {
         let filter = Filter::new().direction(Direction::ToGuest).after(before).payload_only();
         let filter = filter.src_port(tcp.local().port()).payload_hash(hash(&message(number)));
-        observer.wait(&filter, PATIENCE).context("wait for a frame")?;
+        frame_log.wait(&filter, PATIENCE).context("wait for a frame")?;
         in_time(deadline, "all frames")?;
     }
     Ok(())

@@ -147,11 +147,11 @@ fn copied_bytes(bench: &Bench) -> anyhow::Result<u64> {
 
 /// How often the backend wrote payload where.
 fn written(bench: &Bench) -> anyhow::Result<HashMap<Place, u32>> {
-    let observer = bench.observer();
-    ensure!(observer.dropped() == 0, "the observer has lost frames");
+    let frame_log = bench.frame_log();
+    ensure!(frame_log.dropped() == 0, "the frame log has lost frames");
     let filter = Filter::new().direction(Direction::ToGuest).dst_port(PORT).payload_only();
     let mut written = HashMap::new();
-    for frame in observer.frames(&filter) {
+    for frame in frame_log.frames(&filter) {
         let flow = frame.flow.as_ref().context("a TCP frame has a flow")?;
         for range in &frame.payload {
             if let Some(start) = bench.nvdimm()?.offset(range.file) {

@@ -2,7 +2,7 @@
 //!
 //! An application echoes through slots all the time. Frames take a short way past the layers where
 //! sniffers and rules sit, unless one is there. What a sniffer saw is judged by its own file, what
-//! rules counted by their own counters beside what the NIC's observer saw, and a rule that drops
+//! rules counted by their own counters beside what the frame log has, and a rule that drops
 //! by what does not come back.
 
 use std::time::{Duration, Instant};
@@ -159,7 +159,7 @@ fn short_ways(bench: &Bench) -> anyhow::Result<[u64; 2]> {
     Ok([bench.module_counter("short_way_frames")?, out])
 }
 
-/// While messages are exchanged, `look` counts as many frames as the observer: to the guest, from
+/// While messages are exchanged, `look` counts as many frames as the frame log: to the guest, from
 /// the guest.
 fn counts_all(
     bench: &Bench,
@@ -169,12 +169,12 @@ fn counts_all(
 ) -> anyhow::Result<()> {
     // What was sent before has been seen when a ping comes back: frames stay in order.
     bench.ping()?;
-    let (before, start) = (look(bench)?, bench.observer().last_seq());
+    let (before, start) = (look(bench)?, bench.frame_log().last_seq());
     exchange(tcp, seed)?;
     bench.ping()?;
     let after = look(bench)?;
     let counted = [after[0] - before[0], after[1] - before[1]];
-    let frames = |filter: Filter| bench.observer().frames(&filter.after(start)).len() as u64;
+    let frames = |filter: Filter| bench.frame_log().frames(&filter.after(start)).len() as u64;
     let to = Filter::new().direction(Direction::ToGuest).dst_port(PORT);
     let from = Filter::new().direction(Direction::FromGuest).src_port(PORT);
     let passed = [frames(to), frames(from)];

@@ -84,11 +84,11 @@ fn echo(bench: &Bench) -> anyhow::Result<(Part, u64, Vec<Tcp>)> {
 
 /// Waits until frames come back: the application is at work.
 fn load_first(bench: &Bench, tcps: &[Tcp]) -> anyhow::Result<()> {
-    let before = bench.observer().last_seq();
+    let before = bench.frame_log().last_seq();
     let filter = vm::vnet::Filter::new().direction(vm::vnet::Direction::FromGuest).payload_only();
     let port = tcps.first().context("a connection")?.local().port();
     let filter = filter.dst_port(port).after(before);
-    bench.observer().wait(&filter, PATIENCE).context("wait for an echo").map(drop)
+    bench.frame_log().wait(&filter, PATIENCE).context("wait for an echo").map(drop)
 }
 
 /// Sends and hears back until nobody needs it, or the connection is dead.

@@ -139,7 +139,7 @@ impl Story {
         let mut part = bench.part("persistence::log", &[POOL, &PORT.to_string(), self.fault])?;
         let owned = self.judge(&mut part, bench.nvdimm()?)?;
         part.hear_of("listening")?;
-        let before = bench.observer().last_seq();
+        let before = bench.frame_log().last_seq();
         let tcp = bench.connect()?;
         part.hear_of("ready")?;
         Ok(Session { _part: part, tcp, owned, before })
@@ -272,7 +272,7 @@ fn places(told: &Value, nvdimm: &Medium) -> anyhow::Result<Vec<Span>> {
 fn written(bench: &Bench, before: u64) -> anyhow::Result<Vec<Span>> {
     let nvdimm = bench.nvdimm()?;
     let filter = Filter::new().direction(Direction::ToGuest).payload_only().after(before);
-    let frames = bench.observer().frames(&filter);
+    let frames = bench.frame_log().frames(&filter);
     let ranges = frames.iter().flat_map(|frame| &frame.payload);
     let inside = ranges.filter_map(|range| {
         let start = nvdimm.offset(range.file)?;

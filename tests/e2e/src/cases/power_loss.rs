@@ -115,13 +115,13 @@ fn lose_power(
 ) -> anyhow::Result<(DarkBench, u64)> {
     let session = story.meet(&bench)?;
     story.converse(&session, records)?;
-    let before = bench.observer().last_seq();
+    let before = bench.frame_log().last_seq();
     let filter = payload().after(before);
     let bytes = usize::try_from(cut.bytes).context("a short frame")?;
     let torn = bench.tear(Tear { filter: filter.clone(), nth: cut.packet, bytes });
     let record = story.send(&session, cut.record)?;
     let frame = torn.wait(PATIENCE).context("wait for the packet")?;
-    let frames = bench.observer().frames(&filter);
+    let frames = bench.frame_log().frames(&filter);
     let dark = session.power_fail(bench);
 
     let earlier = frames.iter().filter(|earlier| earlier.seq < frame.seq);
@@ -169,7 +169,7 @@ fn judge_written(bench: &Bench, torn: &[u64], journal: &[u8]) -> anyhow::Result<
     ensure!((region.guest.0, region.len) == (head.base, head.len), "{region:?} is not {head:?}");
     let writes = head.records(journal).context("read the journal")?;
     let writes: Vec<_> = writes.iter().map(|write| (write.offset.0, write.bytes)).collect();
-    let frames = bench.observer().frames(&payload());
+    let frames = bench.frame_log().frames(&payload());
     let whole = frames.iter().filter(|frame| !torn.contains(&frame.seq));
     let told: Vec<_> = whole.filter_map(|frame| told(nvdimm, frame)).collect();
     ensure!(!told.is_empty(), "nothing was written into the NVDIMM");

@@ -86,7 +86,7 @@ fn look(rig: &mut Rig, flags: &[&str]) -> anyhow::Result<Sight> {
         tcp.send_all(stream.bytes(), PATIENCE).context("send a record")?;
     }
     let (told, _) = part.collect_until("stored")?;
-    let before = bench.observer().last_seq();
+    let before = bench.frame_log().last_seq();
     rig.step("receive");
     part.go_on()?;
     receive(&tcps, &streams)?;
@@ -109,7 +109,7 @@ fn look(rig: &mut Rig, flags: &[&str]) -> anyhow::Result<Sight> {
 fn first_way(bench: &Bench, before: u64, tcp: &Tcp, stored: &[Span]) -> anyhow::Result<Way> {
     let (nvdimm, port) = (bench.nvdimm()?, tcp.local().port());
     let first = |filter: Filter| {
-        let frames = bench.observer().frames(&filter.payload_only());
+        let frames = bench.frame_log().frames(&filter.payload_only());
         frames.into_iter().next().context("a frame with payload")
     };
     let came = first(Filter::new().direction(Direction::ToGuest).src_port(port))?;
@@ -172,12 +172,12 @@ fn stored(bench: &Bench, told: &[Value], tcps: &[Tcp]) -> anyhow::Result<Vec<Vec
 
 /// Where the backend read what the guest sent after frame `before`.
 fn taken(bench: &Bench, before: u64, tcps: &[Tcp]) -> anyhow::Result<Vec<Taken>> {
-    let observer = bench.observer();
-    ensure!(observer.dropped() == 0, "the observer has lost frames");
+    let frame_log = bench.frame_log();
+    ensure!(frame_log.dropped() == 0, "the frame log has lost frames");
     let filter = Filter::new().direction(Direction::FromGuest).src_port(PORT).payload_only();
     let mut firsts = BTreeMap::new();
     let mut taken = Vec::new();
-    for frame in observer.frames(&filter.after(before)) {
+    for frame in frame_log.frames(&filter.after(before)) {
         let flow = frame.flow.as_ref().context("a TCP frame has a flow")?;
         let port = flow.dst.port();
         let stream = tcps.iter().position(|tcp| tcp.local().port() == port);

@@ -48,7 +48,7 @@ impl<'a> Replies<'a> {
     fn of(bench: &'a Bench, tcp: &Tcp) -> anyhow::Result<Self> {
         let filter = Filter::new().direction(Direction::FromGuest).src_port(PORT);
         let filter = filter.dst_port(tcp.local().port());
-        let last = bench.observer().frames(&filter).pop().context("a frame of the connection")?;
+        let last = bench.frame_log().frames(&filter).pop().context("a frame of the connection")?;
         let (seen, first) = (last.seq, end(&last)?);
         Ok(Self { bench, filter, seen, first })
     }
@@ -59,7 +59,7 @@ impl<'a> Replies<'a> {
         loop {
             in_time(deadline, what)?;
             let filter = self.filter.clone().after(self.seen);
-            let frame = self.bench.observer().wait(&filter, PATIENCE);
+            let frame = self.bench.frame_log().wait(&filter, PATIENCE);
             let frame = frame.with_context(|| format!("wait for {what}"))?;
             self.seen = frame.seq;
             if look(end(&frame)?.wrapping_sub(self.first) as usize, &frame) {

@@ -197,7 +197,7 @@ fn first_way(
     placed: &[Placed],
     received: &[Received],
 ) -> anyhow::Result<Way> {
-    let frame = bench.observer().frames(&payload()).into_iter().next().context("a frame")?;
+    let frame = bench.frame_log().frames(&payload()).into_iter().next().context("a frame")?;
     let stream = placed.first().context("a place")?.stream;
     let slot = received.iter().find(|slot| slot.stream == stream).context("a slot")?;
     let way = Way::new("a payload arrives", nvdimm)?.frame(&frame, nvdimm);
@@ -259,9 +259,9 @@ fn placed(
     nvdimm: &Medium,
     numbers: &BTreeMap<u16, usize>,
 ) -> anyhow::Result<Vec<Placed>> {
-    let observer = bench.observer();
-    ensure!(observer.dropped() == 0, "the observer has lost frames");
-    let frames = observer.frames(&payload());
+    let frame_log = bench.frame_log();
+    ensure!(frame_log.dropped() == 0, "the frame log has lost frames");
+    let frames = frame_log.frames(&payload());
     let mut firsts = BTreeMap::new();
     let mut placed = Vec::new();
     for frame in &frames {

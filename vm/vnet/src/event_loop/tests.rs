@@ -16,7 +16,7 @@ fn event_loop(dir: &std::path::Path) -> (EventLoop, Arc<Mailbox>) {
         listener: UnixListener::bind(dir.join("socket")).unwrap(),
         mailbox: Arc::clone(&mailbox),
         host: HostPort::new(&host, None, Wire::new(None, &tally)),
-        observer: Observer::new(1),
+        frame_log: FrameLog::new(1),
         journal: None,
         trap: Trap::default(),
         tally,

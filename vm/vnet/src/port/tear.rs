@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::observe::{Filter, Frame};
+use crate::frame_log::{Filter, Frame};
 use crate::sync::lock;
 
 /// Where the device is to stand still.

@@ -1,13 +1,13 @@
-//! Vhost port: moves frames between the guest's virtqueues and this process, and tells the observer
-//! at which addresses.
+//! Vhost port: moves frames between the guest's virtqueues and this process, and logs at which
+//! addresses.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::chain::{Access, Rules};
 use crate::counters::{Tally, count};
+use crate::frame_log::{Direction, Frame, FrameLog};
 use crate::memory::{MemTable, Piece};
 use crate::net_header::{self, LEN_MODERN};
-use crate::observe::{Direction, Frame, Observer};
 use crate::packet::ETHERNET_LEN;
 use crate::port::tear::{Sprung, Trap};
 use crate::protocol::{Device, RX, TX};
@@ -45,7 +45,7 @@ pub(crate) enum Sent {
 #[derive(Debug)]
 pub(crate) struct VhostPort {
     device: Arc<Mutex<Device>>,
-    observer: Observer,
+    frame_log: FrameLog,
     tally: Arc<Tally>,
     trap: Trap,
     /// Pieces of the chains in hand; kept to save allocations.
@@ -57,11 +57,11 @@ pub(crate) struct VhostPort {
 impl VhostPort {
     pub(crate) fn new(
         device: Arc<Mutex<Device>>,
-        observer: Observer,
+        frame_log: FrameLog,
         tally: Arc<Tally>,
         trap: Trap,
     ) -> Self {
-        Self { device, observer, tally, trap, pieces: Vec::new(), chains: Vec::new() }
+        Self { device, frame_log, tally, trap, pieces: Vec::new(), chains: Vec::new() }
     }
 
     /// The device as its frontend set it up.
@@ -92,7 +92,7 @@ impl VhostPort {
         if taken {
             count(&self.tally.from_guest);
             let place = (&*mem, &*self.pieces, header_len);
-            self.observer.record(self.observer.describe(Direction::FromGuest, frame, place));
+            self.frame_log.record(self.frame_log.describe(Direction::FromGuest, frame, place));
         } else {
             count(&self.tally.bad_frames);
         }
@@ -124,14 +124,14 @@ impl VhostPort {
         let header = net_header::to_guest(buffers, device.guest_csum());
         let header = &header[..header_len];
         let place = (&device.mem, &*self.pieces, header_len);
-        let record = self.observer.describe(Direction::ToGuest, frame, place);
+        let record = self.frame_log.describe(Direction::ToGuest, frame, place);
         if let Some(sprung) = self.trap.meets(&record) {
             self.tear(&mut device, (header, frame), sprung, record);
             return Sent::Torn;
         }
         let Device { mem, vrings, .. } = &mut *device;
         scatter(mem, &self.pieces, header, frame);
-        self.observer.record(record);
+        self.frame_log.record(record);
         count(&self.tally.to_guest);
         let (mut from, mut left) = (0, header_len + frame.len());
         for (head, to) in self.chains.drain(..) {
@@ -156,7 +156,7 @@ impl VhostPort {
         device.vrings.iter_mut().for_each(Vring::publish);
         scatter(&device.mem, &self.pieces, header, &frame[..sprung.bytes]);
         device.frozen = true;
-        self.observer.record(record.clone());
+        self.frame_log.record(record.clone());
         sprung.tell(record);
     }
 

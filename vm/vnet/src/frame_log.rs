@@ -1,4 +1,4 @@
-//! Observer: a log of every frame with the addresses at which it was read or written.
+//! Frame log: every frame with the addresses at which it was read or written.
 //!
 //! A frame is recorded by the backend while it touches guest memory, before the guest can see the
 //! result: who acts on a frame finds it in the log. The log is bounded; the oldest frames go first
@@ -137,7 +137,7 @@ impl Filter {
     }
 }
 
-/// The hash the observer computes of a payload.
+/// The hash the frame log computes of a payload.
 pub fn hash(payload: &[u8]) -> u64 {
     xxh3_64(payload)
 }
@@ -153,11 +153,11 @@ struct Log {
 
 /// A handle to the log of one network.
 #[derive(Clone, Debug)]
-pub struct Observer {
+pub struct FrameLog {
     shared: Arc<(Mutex<Log>, Condvar)>,
 }
 
-impl Observer {
+impl FrameLog {
     pub(crate) fn new(capacity: usize) -> Self {
         let log = Log { frames: VecDeque::new(), capacity, last: 0, dropped: 0, waiting: 0 };
         Self { shared: Arc::new((Mutex::new(log), Condvar::new())) }
