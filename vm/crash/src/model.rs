@@ -3,4 +3,5 @@
 pub mod diff;
 pub mod history;
 pub mod live;
+mod pending;
 pub mod stores;

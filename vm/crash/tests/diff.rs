@@ -2,10 +2,10 @@
 
 mod common;
 
-use common::Program;
+use common::{KERNEL, PROGRAM, Program};
 use crash::Live;
 use crash::model::diff::{Missing, Work};
-use crash::{DiffModel, FenceKind, FlushKind, Line, LineBytes, Offset, Range, Rules};
+use crash::{DiffModel, FenceKind, FlushKind, Line, LineBytes, Offset, Range, Rules, Vcpu};
 
 const BYTES: usize = 1 << 14;
 
@@ -109,6 +109,56 @@ fn flushes_without_a_fence_do_not_pile_up() {
     program.fence(FenceKind::Sfence);
     model.apply(&program.events[0], program.live.as_slice());
     assert!(model.persisted() == program.live);
+}
+
+#[test]
+fn a_line_that_is_again_as_it_was_stays_so() {
+    let mut program = Program::new(BYTES);
+    for value in [1, 0] {
+        program.store(0, &[value; 8]);
+        program.flush(FlushKind::Clwb, 0);
+    }
+    let first: Vec<_> = watched(&program).in_flight(program.live.as_slice())[0]
+        .values
+        .iter()
+        .map(|value| value[0])
+        .collect();
+    assert_eq!(first, [0, 1]);
+    program.fence(FenceKind::Sfence);
+    let model = watched(&program);
+    assert!(model.persisted() == program.live);
+    assert_eq!(model.in_flight(program.live.as_slice()), []);
+}
+
+/// Each of these would take days if its cost were a product, or a power, of what is pending.
+#[test]
+fn much_that_waits_costs_no_more_than_it_is() {
+    let lines = 1 << 16;
+    let mut program = Program::new(lines * 64);
+    for line in 0..lines as u64 {
+        program.store(line * 64, &[1; 8]);
+        program.flush(FlushKind::Clwb, line * 64);
+        program.nontemporal(line * 64 + 8, &[1; 16]);
+    }
+    // Another context, whose fences complete nothing.
+    program.context = KERNEL;
+    (0..lines).for_each(|_| program.fence(FenceKind::Sfence));
+    program.context = PROGRAM;
+    program.fence(FenceKind::Sfence);
+    let mut model = DiffModel::new(vec![0; lines * 64], Rules::default());
+    for event in &program.events {
+        model.apply(event, program.live.as_slice());
+    }
+    assert!(model.persisted() == program.live);
+
+    let mut program = Program::new(BYTES);
+    for (vcpu, context) in [(0, PROGRAM), (1, PROGRAM), (0, KERNEL)] {
+        (program.vcpu, program.context) = (Vcpu(vcpu), context);
+        program.nontemporal(0, &[1; 8]);
+    }
+    program.context = PROGRAM;
+    (0..100).for_each(|_| program.flush(FlushKind::Clwb, 0));
+    assert_eq!(watched(&program).in_flight(program.live.as_slice()).len(), 1);
 }
 
 #[test]

@@ -40,7 +40,7 @@ impl Does {
             Mnemonic::Clflush => Self::Flush(FlushKind::Clflush, Operand(instruction)),
             Mnemonic::Sfence => Self::Wait(FenceKind::Sfence),
             Mnemonic::Mfence => Self::Wait(FenceKind::Mfence),
-            Mnemonic::Wbinvd => Self::Wait(FenceKind::Wbinvd),
+            Mnemonic::Wbinvd | Mnemonic::Wbnoinvd => Self::Wait(FenceKind::Wbinvd),
             mnemonic if is_past_caches(mnemonic) => Self::StorePastCaches,
             mnemonic if is_locked(mnemonic, &instruction) => Self::Wait(FenceKind::Locked),
             _ => Self::Else,
@@ -68,7 +68,8 @@ fn may_matter(bytes: &[u8]) -> bool {
     })
 }
 
-/// Stores with a hint that the data is not used soon (Intel SDM 1, 10.4.6.2), and direct stores.
+/// Stores with a hint that the data is not used soon (Intel SDM 1, 10.4.6.2; AMD APM 1, 4.6.1.2),
+/// and direct stores. Not among them: `movntdqa`, a load; `enqcmd`, which goes to devices.
 fn is_past_caches(mnemonic: Mnemonic) -> bool {
     matches!(
         mnemonic,
@@ -77,6 +78,8 @@ fn is_past_caches(mnemonic: Mnemonic) -> bool {
             | Mnemonic::Movntdq
             | Mnemonic::Movntps
             | Mnemonic::Movntpd
+            | Mnemonic::Movntss
+            | Mnemonic::Movntsd
             | Mnemonic::Maskmovq
             | Mnemonic::Maskmovdqu
             | Mnemonic::Vmovntdq
@@ -128,8 +131,9 @@ mod tests {
     fn flush(bytes: &[u8]) -> (FlushKind, Option<u64>) {
         let Does::Flush(kind, operand) = does(bytes) else { panic!("{bytes:x?} flushes nothing") };
         let registers = |register| match register {
-            Register::RAX => Some(0x1_0000),
-            Register::R9 => Some(0x20),
+            Register::RAX | Register::EAX => Some(0x1_0000),
+            Register::R9 | Register::R9D => Some(0x20),
+            Register::FS => Some(0x6_0000_0000),
             Register::GS => Some(0x7_0000_0000),
             Register::DS | Register::SS => Some(0),
             _ => None,
@@ -146,37 +150,126 @@ mod tests {
         assert_eq!(flush(b"\x65\x0f\xae\x38"), (FlushKind::Clflush, Some(0x7_0001_0000)));
         let relative = flush(b"\x66\x0f\xae\x35\x10\0\0\0");
         assert_eq!(relative, (FlushKind::Clwb, Some(0x1000 + 8 + 0x10)));
+        // 32-bit addresses wrap; fs counts, and ds does not: clflushopt [eax+r9d-0x10021],
+        // clwb fs:[rax], clwb ds:[rax]
+        let narrow = flush(b"\x67\x66\x42\x0f\xae\xbc\x08\xdf\xff\xfe\xff");
+        assert_eq!(narrow, (FlushKind::Clflushopt, Some(0xffff_ffff)));
+        assert_eq!(flush(b"\x64\x66\x0f\xae\x30"), (FlushKind::Clwb, Some(0x6_0001_0000)));
+        assert_eq!(flush(b"\x3e\x66\x0f\xae\x30"), (FlushKind::Clwb, Some(0x1_0000)));
+        // An absolute address: clwb [0x20000]
+        let absolute = flush(b"\x66\x0f\xae\x34\x25\0\0\x02\0");
+        assert_eq!(absolute, (FlushKind::Clwb, Some(0x2_0000)));
         // clwb [rbx], which nobody knows here.
         assert_eq!(flush(b"\x66\x0f\xae\x33").1, None);
     }
 
+    /// What each does, and the decoder's name of it, so that the bytes are what they seem.
+    fn are(expected: Does, rows: &[(&str, &[u8])]) {
+        for (name, bytes) in rows {
+            let mut decoder = Decoder::with_ip(64, bytes, 0, DecoderOptions::NONE);
+            let instruction = decoder.decode();
+            let found = format!("{:?}", instruction.mnemonic()).to_lowercase();
+            assert_eq!((found.as_str(), instruction.len()), (*name, bytes.len()), "{bytes:x?}");
+            assert_eq!(does(bytes), expected, "{name} {bytes:x?}");
+        }
+    }
+
     #[test]
-    fn fences_and_locks_wait() {
-        assert_eq!(does(b"\x0f\xae\xf8"), Does::Wait(FenceKind::Sfence));
-        assert_eq!(does(b"\x0f\xae\xf0"), Does::Wait(FenceKind::Mfence));
-        assert_eq!(does(b"\x0f\x09"), Does::Wait(FenceKind::Wbinvd));
-        // lock xadd [rdi],rax; xchg [rdi],rax; but not xchg rax,rbx nor lfence.
-        assert_eq!(does(b"\xf0\x48\x0f\xc1\x07"), Does::Wait(FenceKind::Locked));
-        assert_eq!(does(b"\x48\x87\x07"), Does::Wait(FenceKind::Locked));
-        assert_eq!(does(b"\x48\x93"), Does::Else);
-        assert_eq!(does(b"\x0f\xae\xe8"), Does::Else);
+    fn fences_and_locked_operations_wait() {
+        are(Does::Wait(FenceKind::Sfence), &[("sfence", b"\x0f\xae\xf8")]);
+        are(Does::Wait(FenceKind::Mfence), &[("mfence", b"\x0f\xae\xf0")]);
+        let wbinvd = Does::Wait(FenceKind::Wbinvd);
+        are(wbinvd, &[("wbinvd", b"\x0f\x09"), ("wbnoinvd", b"\xf3\x0f\x09")]);
+        are(
+            Does::Wait(FenceKind::Locked),
+            &[
+                ("xadd", b"\xf0\x48\x0f\xc1\x07"),
+                ("inc", b"\xf0\xff\x07"),
+                ("bts", b"\xf0\x48\x0f\xba\x2f\x01"),
+                ("cmpxchg", b"\x66\xf0\x0f\xb1\x0f"),
+                ("cmpxchg16b", b"\xf0\x48\x0f\xc7\x0f"),
+                // `xchg` with memory needs no prefix.
+                ("xchg", b"\x48\x87\x07"),
+                ("xchg", b"\x86\x07"),
+            ],
+        );
+    }
+
+    #[test]
+    fn what_serialises_or_only_looks_like_a_fence_is_none() {
+        are(
+            Does::Else,
+            &[
+                ("lfence", b"\x0f\xae\xe8"),
+                ("cpuid", b"\x0f\xa2"),
+                ("serialize", b"\x0f\x01\xe8"),
+                ("iretq", b"\x48\xcf"),
+                ("mov", b"\x0f\x22\xd8"),
+                ("wrmsr", b"\x0f\x30"),
+                ("out", b"\xee"),
+                ("invd", b"\x0f\x08"),
+                ("cldemote", b"\x0f\x1c\x00"),
+                ("prefetchw", b"\x0f\x0d\x08"),
+                // One prefix away from clwb, mfence, clflush.
+                ("xsaveopt", b"\x0f\xae\x30"),
+                ("tpause", b"\x66\x0f\xae\xf0"),
+                ("umonitor", b"\xf3\x0f\xae\xf0"),
+                ("xsave64", b"\x48\x0f\xae\x27"),
+                ("fxsave64", b"\x48\x0f\xae\x07"),
+                // Not locked.
+                ("cmpxchg16b", b"\x48\x0f\xc7\x0f"),
+                ("xadd", b"\x48\x0f\xc1\x07"),
+                ("xchg", b"\x48\x93"),
+                ("xchg", b"\x86\xc3"),
+            ],
+        );
     }
 
     #[test]
     fn stores_past_the_caches_are_told_from_others() {
-        // movnti [rdi],rax; movntdq [rdi],xmm0; vmovntdq [rdi],ymm0; maskmovdqu xmm0,xmm1
-        for store in [
-            &b"\x48\x0f\xc3\x07"[..],
-            b"\x66\x0f\xe7\x07",
-            b"\xc5\xfd\xe7\x07",
-            b"\x66\x0f\xf7\xc1",
-        ] {
-            assert_eq!(does(store), Does::StorePastCaches);
-        }
-        // mov [rdi],rax; movdqa [rdi],xmm0; movntdqa xmm0,[rdi], which loads.
-        for other in [&b"\x48\x89\x07"[..], b"\x66\x0f\x7f\x07", b"\x66\x0f\x38\x2a\x07"] {
-            assert_eq!(does(other), Does::Else);
-        }
+        are(
+            Does::StorePastCaches,
+            &[
+                ("movnti", b"\x48\x0f\xc3\x07"),
+                ("movnti", b"\x0f\xc3\x07"),
+                ("movntq", b"\x0f\xe7\x07"),
+                ("movntdq", b"\x66\x0f\xe7\x07"),
+                ("movntps", b"\x0f\x2b\x07"),
+                ("movntpd", b"\x66\x0f\x2b\x07"),
+                ("movntss", b"\xf3\x0f\x2b\x07"),
+                ("movntsd", b"\xf2\x0f\x2b\x07"),
+                ("maskmovq", b"\x0f\xf7\xc1"),
+                ("maskmovdqu", b"\x66\x0f\xf7\xc1"),
+                ("vmovntdq", b"\xc5\xfd\xe7\x07"),
+                ("vmovntdq", b"\x62\xf1\x7d\x48\xe7\x07"),
+                ("vmovntps", b"\xc5\xf8\x2b\x07"),
+                ("vmovntps", b"\x62\xf1\x7c\x48\x2b\x07"),
+                ("vmovntpd", b"\xc5\xf9\x2b\x07"),
+                ("vmaskmovdqu", b"\xc5\xf9\xf7\xc1"),
+                ("movdiri", b"\x48\x0f\x38\xf9\x07"),
+                ("movdir64b", b"\x66\x0f\x38\xf8\x3e"),
+            ],
+        );
+        are(
+            Does::Else,
+            &[
+                ("mov", b"\x48\x89\x07"),
+                ("movdqa", b"\x66\x0f\x7f\x07"),
+                // Loads.
+                ("movntdqa", b"\x66\x0f\x38\x2a\x07"),
+                ("vmovntdqa", b"\xc4\xe2\x79\x2a\x07"),
+                // Through the caches, whatever the names are like.
+                ("vmaskmovps", b"\xc4\xe2\x7d\x2e\x0f"),
+                ("vpmaskmovd", b"\xc4\xe2\x7d\x8e\x0f"),
+                ("vscatterdps", b"\x62\xf2\x7d\x49\xa2\x04\x07"),
+                ("stosb", b"\xf3\xaa"),
+                ("movsq", b"\xf3\x48\xa5"),
+                ("push", b"\x50"),
+                ("call", b"\xe8\0\0\0\0"),
+                // To a device.
+                ("enqcmd", b"\xf2\x0f\x38\xf8\x3e"),
+            ],
+        );
     }
 
     #[test]

@@ -3,30 +3,16 @@
 //! It keeps the durable image. Ordinary stores are not told to it: a line is dirty if the live
 //! bytes differ from the durable ones, whoever wrote them, a device included.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::ops::DerefMut;
 
-use crate::event::{Context, Dma, Event, Fence, FenceKind, Flush, FlushKind, Store, Vcpu};
+use crate::event::{Dma, Event, Fence, FenceKind, Flush, FlushKind, Store, Vcpu};
 use crate::line::{LINE, Line, LineBytes, Range, WORD, WORDS, WordWrite, split};
 use crate::marker::Op;
 use crate::model::live::Live;
+use crate::model::pending::{Pending, Snapshot, copy_words};
 use crate::rules::{DeviceWrites, Domain, Fences, Rules};
 use crate::state::InFlight;
-
-/// Above this many pending flushes of one CPU, older ones of the same line are forgotten.
-const MANY: usize = 4096;
-
-/// What a CPU has flushed, or stored past the caches, and not fenced.
-#[derive(Clone, Copy, Debug)]
-struct Pending {
-    line: Line,
-    /// Which words this is about, the lowest bit for the first.
-    words: u8,
-    bytes: LineBytes,
-    context: Context,
-    order: u64,
-    nontemporal: bool,
-}
 
 /// How much flushing there was, and how much of it for nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -55,7 +41,7 @@ pub struct Missing {
 pub struct DiffModel<I = Vec<u8>> {
     rules: Rules,
     persisted: I,
-    pending: BTreeMap<Vcpu, Vec<Pending>>,
+    pending: Pending,
     order: u64,
     work: Work,
 }
@@ -63,7 +49,7 @@ pub struct DiffModel<I = Vec<u8>> {
 impl<I: DerefMut<Target = [u8]>> DiffModel<I> {
     /// Starts from an image that is durable as it stands; it is whole lines.
     pub fn new(persisted: I, rules: Rules) -> Self {
-        let (pending, work) = (BTreeMap::new(), Work::default());
+        let (pending, work) = (Pending::default(), Work::default());
         Self { rules, persisted, pending, order: 0, work }
     }
 
@@ -101,8 +87,8 @@ impl<I: DerefMut<Target = [u8]>> DiffModel<I> {
         }
         self.work.flushes += 1;
         let others = self.words_of_others(flush);
-        let pending = Pending {
-            line: flush.line,
+        let pending = Snapshot {
+            vcpu: flush.vcpu,
             words: !others,
             bytes: flush.live,
             context: flush.context,
@@ -112,10 +98,13 @@ impl<I: DerefMut<Target = [u8]>> DiffModel<I> {
         self.work.redundant_flushes += u64::from(self.is_redundant(flush, &pending));
         if flush.kind == FlushKind::Clflush {
             self.commit_stores(flush);
-            self.commit(&pending);
-        } else if flush.live != self.persisted[flush.line.span()] {
+            self.commit(flush.line, &pending);
+        } else if flush.live != self.persisted[flush.line.span()]
+            // A line that is again as it is durable: what was flushed in between is superseded.
+            || !self.pending.of(flush.line).is_empty()
+        {
             self.take_stores(flush, others);
-            self.add(flush.vcpu, pending);
+            self.pending.add(flush.line, pending);
         }
     }
 
@@ -128,9 +117,9 @@ impl<I: DerefMut<Target = [u8]>> DiffModel<I> {
             if self.holds(line) {
                 let order = self.next();
                 let bytes = self.newest(store.vcpu, line, &write);
-                let (words, context) = (1 << write.word, store.context);
-                let pending = Pending { line, words, bytes, context, order, nontemporal: true };
-                self.add(store.vcpu, pending);
+                let (vcpu, words, context) = (store.vcpu, 1 << write.word, store.context);
+                let stored = Snapshot { vcpu, words, bytes, context, order, nontemporal: true };
+                self.pending.add_stored(line, stored);
             }
         }
     }
@@ -138,17 +127,13 @@ impl<I: DerefMut<Target = [u8]>> DiffModel<I> {
     /// A CPU waits (M9, M10). For `wbinvd` call [`Self::write_back`] as well.
     pub fn fence(&mut self, fence: &Fence) {
         self.work.fences += 1;
-        let Some(mine) = self.pending.get_mut(&fence.vcpu) else {
-            self.work.idle_fences += 1;
-            return;
-        };
         let strict = self.rules.fences == Fences::Strict;
-        let counts = |pending: &Pending| !strict || pending.context == fence.context;
-        let (done, open) = std::mem::take(mine).into_iter().partition::<Vec<_>, _>(counts);
-        *mine = open;
+        let done = self.pending.close(fence.vcpu, strict.then_some(fence.context));
         self.work.idle_fences += u64::from(done.is_empty());
-        for pending in &done {
-            self.commit(pending);
+        for (line, snapshots) in done {
+            for one in snapshots {
+                self.commit(line, &one);
+            }
         }
     }
 
@@ -160,7 +145,7 @@ impl<I: DerefMut<Target = [u8]>> DiffModel<I> {
             self.persisted[line.span()].copy_from_slice(&bytes);
             from = Line(line.0 + 1);
         }
-        self.pending.values_mut().for_each(Vec::clear);
+        self.pending = Pending::default();
     }
 
     /// A device wrote: under `dma=persist` its lines are durable (M6).
@@ -172,7 +157,7 @@ impl<I: DerefMut<Target = [u8]>> DiffModel<I> {
         for (line, _) in range.parts() {
             if self.holds(line) {
                 self.persisted[line.span()].copy_from_slice(&live.line(line));
-                self.pending.values_mut().for_each(|all| all.retain(|one| one.line != line));
+                self.pending.take(line, |_| true);
             }
         }
     }
@@ -183,19 +168,16 @@ impl<I: DerefMut<Target = [u8]>> DiffModel<I> {
         if self.rules.domain == Domain::Eadr {
             return found;
         }
-        let mut pending: BTreeMap<Line, Vec<&Pending>> = BTreeMap::new();
-        for one in self.pending.values().flatten() {
-            pending.entry(one.line).or_default().push(one);
-        }
+        let mut pending: BTreeSet<Line> = self.pending.lines().collect();
         let mut from = Line(0);
         while let Some(line) = live.next_difference(&self.persisted, from) {
-            let here = pending.remove(&line).unwrap_or_default();
-            found.push(self.line_in_flight(line, here, live.line(line)));
+            pending.remove(&line);
+            found.push(self.line_in_flight(line, live.line(line)));
             from = Line(line.0 + 1);
         }
         // Live as durable, yet a snapshot in between may be what survives.
-        for (line, here) in pending {
-            let in_flight = self.line_in_flight(line, here, live.line(line));
+        for line in pending {
+            let in_flight = self.line_in_flight(line, live.line(line));
             if in_flight.values.len() > 1 {
                 found.push(in_flight);
             }
@@ -215,16 +197,15 @@ impl<I: DerefMut<Target = [u8]>> DiffModel<I> {
             .filter_map(|(line, part)| {
                 let now = live.line(line);
                 let differs = now[part.clone()] != self.persisted[line.span()][part];
-                let is_pending = || self.covers(line, &now, &self.pending_of(line));
-                differs.then(|| Missing { line, is_pending: is_pending() })
+                differs.then(|| Missing { line, is_pending: self.covers(line, &now) })
             })
             .collect();
         missing.dedup_by_key(|missing| missing.line);
         missing
     }
 
-    fn line_in_flight(&self, line: Line, mut pending: Vec<&Pending>, now: LineBytes) -> InFlight {
-        pending.sort_by_key(|one| one.order);
+    fn line_in_flight(&self, line: Line, now: LineBytes) -> InFlight {
+        let pending = self.pending.of(line);
         let durable = line.of(&self.persisted);
         let mut values = vec![durable];
         for one in pending.iter().filter(|one| !one.nontemporal) {
@@ -244,95 +225,74 @@ impl<I: DerefMut<Target = [u8]>> DiffModel<I> {
                 values.push(value);
             }
         }
-        InFlight::new(line, values, now, self.covers(line, &now, &pending))
+        InFlight::new(line, values, now, self.covers(line, &now))
     }
 
-    /// Whether what is pending of a line, oldest first, is all together what the line holds.
-    fn covers(&self, line: Line, now: &LineBytes, pending: &[&Pending]) -> bool {
+    /// Whether what is pending of a line is all together what the line holds.
+    fn covers(&self, line: Line, now: &LineBytes) -> bool {
         let mut value = line.of(&self.persisted);
-        for one in pending {
+        for one in self.pending.of(line) {
             copy_words(&mut value, &one.bytes, one.words);
         }
         value == *now
     }
 
-    /// What is pending of a line, oldest first.
-    fn pending_of(&self, line: Line) -> Vec<&Pending> {
-        let all = self.pending.values().flatten().filter(|one| one.line == line);
-        let mut all: Vec<_> = all.collect();
-        all.sort_by_key(|one| one.order);
-        all
-    }
-
     /// Makes a snapshot durable, unless something newer is (M14), and with it what is older.
-    fn commit(&mut self, done: &Pending) {
-        let line = &mut self.persisted[done.line.span()];
-        copy_words(line.try_into().expect("a span is a line"), &done.bytes, done.words);
-        for others in self.pending.values_mut().filter(|others| !others.is_empty()) {
-            for older in others.iter_mut() {
-                if older.line == done.line && older.order < done.order {
-                    older.words &= !done.words;
-                }
-            }
-            others.retain(|one| one.words != 0);
-        }
+    fn commit(&mut self, line: Line, done: &Snapshot) {
+        let durable = &mut self.persisted[line.span()];
+        copy_words(durable.try_into().expect("a span is a line"), &done.bytes, done.words);
+        self.pending.supersede(line, done);
     }
 
-    /// Makes durable what this CPU stored to the line past the caches (M8).
+    /// Makes durable what this CPU has flushed of the line or stored to it past the caches (M8).
     fn commit_stores(&mut self, flush: &Flush) {
-        let Some(mine) = self.pending.get_mut(&flush.vcpu) else { return };
-        let is_here = |one: &Pending| one.line == flush.line;
-        let (here, open) = std::mem::take(mine).into_iter().partition::<Vec<_>, _>(is_here);
-        *mine = open;
-        for one in here.iter().filter(|one| one.nontemporal) {
-            self.commit(one);
+        for one in self.pending.take(flush.line, |one| one.vcpu == flush.vcpu) {
+            self.commit(flush.line, &one);
         }
     }
 
     /// Flushes what this CPU stored past the caches to words that another CPU stored to after it.
     fn take_stores(&mut self, flush: &Flush, words: u8) {
-        let Some(mine) = self.pending.get_mut(&flush.vcpu).filter(|_| words != 0) else { return };
-        let is_here = |one: &&Pending| one.line == flush.line && one.words & words != 0;
-        let taken: Vec<_> = mine.iter().filter(is_here).filter(|one| one.nontemporal).collect();
-        let taken: Vec<_> =
-            taken.into_iter().map(|one| Pending { context: flush.context, ..*one }).collect();
-        mine.extend(taken);
-    }
-
-    fn add(&mut self, vcpu: Vcpu, pending: Pending) {
-        let mine = self.pending.entry(vcpu).or_default();
-        if mine.len() >= MANY {
-            forget_older(mine);
+        // A fence of its own context takes a store anyway.
+        let is_taken = |one: &&Snapshot| {
+            let is_mine = one.nontemporal && one.vcpu == flush.vcpu;
+            is_mine && one.words & words != 0 && one.context != flush.context
+        };
+        let here = self.pending.of(flush.line);
+        let taken: Vec<_> = here.iter().filter(is_taken).copied().collect();
+        for one in taken {
+            let taken = Snapshot { context: flush.context, words: one.words & words, ..one };
+            self.pending.add(flush.line, taken);
         }
-        mine.push(pending);
     }
 
     /// The words of a line that other CPUs stored past the caches and that still hold that (M8).
     fn words_of_others(&self, flush: &Flush) -> u8 {
-        let others = self.pending.iter().filter(|(vcpu, _)| **vcpu != flush.vcpu);
-        let stores = others.flat_map(|(_, all)| all);
-        let stores = stores.filter(|one| one.nontemporal && one.line == flush.line);
-        let words = stores.map(|one| {
-            let word = one.words.trailing_zeros() as usize * WORD;
-            if flush.live[word..][..WORD] == one.bytes[word..][..WORD] { one.words } else { 0 }
-        });
-        words.fold(0, |all, words| all | words)
+        let others = self.pending.of(flush.line).iter();
+        let others = others.filter(|one| one.nontemporal && one.vcpu != flush.vcpu);
+        let mut words = 0;
+        for one in others {
+            for word in (0..WORDS).filter(|word| one.words >> word & 1 == 1) {
+                let span = word * WORD..(word + 1) * WORD;
+                words |= u8::from(flush.live[span.clone()] == one.bytes[span]) << word;
+            }
+        }
+        words
     }
 
     /// The line with a write to one of its words, over what this CPU last stored there.
     fn newest(&self, vcpu: Vcpu, line: Line, write: &WordWrite) -> LineBytes {
-        let mine = self.pending.get(&vcpu).into_iter().flatten();
-        let mut mine = mine.filter(|one| one.line == line && one.words >> write.word & 1 == 1);
-        let mut bytes = mine.next_back().map_or_else(|| line.of(&self.persisted), |one| one.bytes);
+        let mut here = self.pending.of(line).iter();
+        let newest = here.rfind(|one| one.vcpu == vcpu && one.words >> write.word & 1 == 1);
+        let mut bytes = newest.map_or_else(|| line.of(&self.persisted), |one| one.bytes);
         write.apply(&mut bytes);
         bytes
     }
 
-    fn is_redundant(&self, flush: &Flush, pending: &Pending) -> bool {
-        let mine = self.pending.get(&flush.vcpu).into_iter().flatten();
-        let same = |one: &&Pending| one.line == flush.line && one.words == pending.words;
-        let last = mine.rev().find(same).filter(|one| one.context == flush.context);
-        match last {
+    fn is_redundant(&self, flush: &Flush, pending: &Snapshot) -> bool {
+        let mut here = self.pending.of(flush.line).iter();
+        let last = here.rfind(|one| one.vcpu == flush.vcpu && one.words == pending.words);
+        match last.filter(|one| one.context == flush.context) {
             Some(last) => last.bytes == flush.live && flush.kind != FlushKind::Clflush,
             None => flush.live == self.persisted[flush.line.span()],
         }
@@ -346,19 +306,4 @@ impl<I: DerefMut<Target = [u8]>> DiffModel<I> {
         self.order += 1;
         self.order
     }
-}
-
-fn copy_words(to: &mut LineBytes, from: &LineBytes, words: u8) {
-    for word in (0..WORDS).filter(|word| words >> word & 1 == 1) {
-        let span = word * WORD..(word + 1) * WORD;
-        to[span.clone()].copy_from_slice(&from[span]);
-    }
-}
-
-/// Of several snapshots of the same words of a line for the same context the newest stays.
-fn forget_older(pending: &mut Vec<Pending>) {
-    let mut seen = std::collections::HashSet::new();
-    pending.reverse();
-    pending.retain(|one| seen.insert((one.line, one.words, one.context, one.nontemporal)));
-    pending.reverse();
 }

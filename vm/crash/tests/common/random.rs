@@ -17,9 +17,11 @@ pub fn rules(random: &mut Random) -> Rules {
     }
 }
 
-/// A short random program; every write has bytes of its own.
+/// A short random program. In one half of them every write has bytes of its own; in the other
+/// half writes bring back what was there before.
 pub fn program(random: &mut Random, len: u64, mixed: bool) -> Program {
     let mut program = Program::new(BYTES);
+    let is_varied = random.below(2) == 0;
     for number in 0..len {
         match random.below(30) {
             0..3 => program.checkpoint(number),
@@ -28,7 +30,8 @@ pub fn program(random: &mut Random, len: u64, mixed: bool) -> Program {
         }
         program.vcpu = if random.below(2) == 0 { Vcpu(0) } else { Vcpu(1) };
         program.context = if random.below(4) == 0 { KERNEL } else { PROGRAM };
-        let fill = u8::try_from(number + 1).expect("a short program");
+        let fill = if is_varied { number + 1 } else { random.below(3) };
+        let fill = u8::try_from(fill).expect("a short program");
         let line = random.below(LINES) * 64;
         // Few words, so that writes meet; without `mixed` each word is written in one way only.
         let word = random.below(3) * 8;

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use crash::line::{WordWrite, split};
 use crash::{
-    Context, DeviceWrites, Domain, Event, FenceKind, Fences, FlushKind, Line, LineBytes, Op, Rules,
-    Vcpu,
+    Context, DeviceWrites, Domain, Event, FenceKind, Fences, FlushKind, Line, LineBytes, Offset,
+    Op, Rules, Vcpu,
 };
 
 #[derive(Clone, Copy, PartialEq)]
@@ -28,8 +28,8 @@ struct Write {
 pub fn possible(base: &[u8], events: &[Event], rules: Rules, line: Line) -> BTreeSet<LineBytes> {
     let writes = writes(base, events, line);
     assert!(writes.len() < 20, "too many writes to try all");
-    let devices: Vec<_> =
-        writes.iter().filter(|write| write.by == By::Device).map(|write| write.at).collect();
+    let mut devices = arrivals(events, line);
+    devices.extend(writes.iter().filter(|write| write.by == By::Device).map(|write| write.at));
     let must = |write: &Write| {
         let arrives = devices.iter().any(|at| *at >= write.at);
         (rules.dma == DeviceWrites::Persist && arrives) || is_durable(write, events, rules, line)
@@ -53,13 +53,22 @@ pub fn possible(base: &[u8], events: &[Event], rules: Rules, line: Line) -> BTre
     found
 }
 
+/// M6: where device writes arrive at the line, whether they change it or not.
+fn arrivals(events: &[Event], line: Line) -> Vec<usize> {
+    let arrives = |event: &Event| {
+        matches!(event, Event::Dma(dma)
+            if split(dma.offset, &dma.bytes).any(|(of, _)| of == line))
+    };
+    events.iter().zip(1..).filter(|(event, _)| arrives(event)).map(|(_, at)| at).collect()
+}
+
 /// M3 and M4: whether the earlier write survives if the later one does.
 fn is_tied(earlier: &Write, later: &Write) -> bool {
     let cached = |write: &Write| !matches!(write.by, By::Nontemporal(..));
     earlier.what.word == later.what.word || (cached(earlier) && cached(later))
 }
 
-/// M2, M6, M16: all writes to a line.
+/// M2, M6, M16, M17: all writes to a line.
 fn writes(base: &[u8], events: &[Event], line: Line) -> Vec<Write> {
     let mut writes: Vec<Write> = Vec::new();
     for (event, at) in events.iter().zip(1..) {
@@ -69,19 +78,13 @@ fn writes(base: &[u8], events: &[Event], line: Line) -> Vec<Write> {
                 let by = if store.nontemporal { past } else { By::Cpu };
                 (store.offset, store.bytes.as_slice(), by)
             }
-            Event::Dma(dma) => (dma.offset, dma.bytes.as_slice(), By::Device),
+            Event::Dma(dma) => {
+                writes.extend(device_writes(base, &writes, (dma.offset, &dma.bytes), (line, at)));
+                continue;
+            }
             Event::Flush(flush) if flush.line == line => {
-                let mut known = line.of(base);
-                for write in &writes {
-                    write.what.apply(&mut known);
-                }
-                for (_, what) in split(line.start(), &flush.live) {
-                    let mut next = known;
-                    what.apply(&mut next);
-                    if next != known {
-                        writes.push(Write { at: at - 1, what, by: By::Device });
-                    }
-                }
+                let seen = (line.start(), &flush.live[..]);
+                writes.extend(device_writes(base, &writes, seen, (line, at - 1)));
                 continue;
             }
             _ => continue,
@@ -90,6 +93,26 @@ fn writes(base: &[u8], events: &[Event], line: Line) -> Vec<Write> {
         writes.extend(here.map(|(_, what)| Write { at, what, by }));
     }
     writes
+}
+
+/// M17: what of these bytes a device has written to the line, for they were other ones before.
+fn device_writes(
+    base: &[u8],
+    before: &[Write],
+    (offset, bytes): (Offset, &[u8]),
+    (line, at): (Line, usize),
+) -> Vec<Write> {
+    let mut known = line.of(base);
+    for write in before {
+        write.what.apply(&mut known);
+    }
+    let changes = |what: &WordWrite| {
+        let mut next = known;
+        what.apply(&mut next);
+        next != known
+    };
+    let here = split(offset, bytes).filter(|(of, what)| *of == line && changes(what));
+    here.map(|(_, what)| Write { at, what, by: By::Device }).collect()
 }
 
 /// M8 to M13, and ARM: whether the write is durable by itself.
