@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::sys::statvfs::statvfs;
 
 use crate::error::{Error, Result};
-use crate::process::Program;
+use crate::process::{Program, Stdin};
 use crate::units::Mib;
 
 /// The QEMU that is looked for in `PATH`.
@@ -57,6 +57,25 @@ pub fn qemu(path: &Path) -> Result<Qemu> {
         return Err(Error::missing(what, format!("{} has version {version}", path.display())));
     }
     Ok(Qemu { path: path.to_owned(), version, line })
+}
+
+/// Has a QEMU load a plugin and end at once, without a guest.
+///
+/// # Errors
+/// [`Error::Missing`] with QEMU's words if it does not: it may be built without plugins.
+pub fn load_plugin(qemu: &Path, plugin: &Path, options: &str) -> Result<()> {
+    let quit = b"{\"execute\":\"qmp_capabilities\"}\n{\"execute\":\"quit\"}\n";
+    let words = "-nodefaults -no-user-config -display none -machine none -accel tcg -S -qmp stdio";
+    let mut plugin_words = plugin.as_os_str().to_owned();
+    plugin_words.push(format!(",{options}"));
+    let asked = Program::new(qemu).args(words.split(' ')).arg("-plugin").arg(plugin_words);
+    let asked = asked.stdin(Stdin::Bytes(quit.to_vec())).timeout(Duration::from_secs(20)).run()?;
+    if asked.status.success() {
+        return Ok(());
+    }
+    let said = asked.stderr_tail();
+    let said = said.lines().next_back().unwrap_or("it says nothing");
+    Err(Error::missing("a QEMU that loads the observer", format!("{}: {said}", qemu.display())))
 }
 
 /// The first two numbers of "... version 10.0.2 ...".
@@ -136,6 +155,26 @@ mod tests {
     fn a_program_that_is_no_qemu_is_refused() {
         assert!(matches!(qemu(Path::new("/bin/true")), Err(Error::Invalid { .. })));
         assert!(matches!(qemu(Path::new("/no/qemu")), Err(Error::Missing { .. })));
+    }
+
+    #[test]
+    fn a_qemu_without_plugins_is_told_by_its_own_words() {
+        let dir = tempfile::tempdir().unwrap();
+        let stand_in = |name: &str, script: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            std::fs::set_permissions(&path, mode).unwrap();
+            path
+        };
+        let said = "qemu-system-x86_64: plugin interface not enabled in this build";
+        let without = stand_in("without", &format!("echo '{said}' >&2; exit 1"));
+        let error = load_plugin(&without, Path::new("/o.so"), "out=x").unwrap_err().to_string();
+        let expected = "a QEMU that loads the observer: ";
+        assert!(error.starts_with(expected) && error.ends_with(said), "{error}");
+        // It is asked for the plugin with its options, and told to end.
+        let line = "case \"$*\" in *'-plugin /o.so,out=x'*) grep -q quit;; *) exit 1;; esac";
+        load_plugin(&stand_in("with", line), Path::new("/o.so"), "out=x").unwrap();
     }
 
     #[test]

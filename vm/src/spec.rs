@@ -22,6 +22,9 @@ const JOURNAL_BYTES: u64 = 256 << 20;
 /// How much memory a guest may have whose NVDIMM is watched: its file is its address space.
 const MOST_WATCHED: Mib = Mib(2048);
 
+/// The observer has a bit for each CPU.
+const MOST_WATCHED_CPUS: u32 = 64;
+
 /// Description of a guest before it exists.
 #[derive(Debug)]
 pub struct Spec {
@@ -271,6 +274,9 @@ impl Spec {
         }
         if watch.needs_nvdimm() && self.ram > MOST_WATCHED {
             return invalid("it finds page tables in the first 2 GiB of memory only");
+        }
+        if self.cpus > MOST_WATCHED_CPUS {
+            return invalid("it watches at most 64 CPUs");
         }
         if matches!(watch.mode, Mode::Trace { .. }) && self.cpus > 1 {
             return invalid("a trace needs one CPU: with more, the order of stores is not seen");

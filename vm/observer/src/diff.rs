@@ -16,12 +16,19 @@ use crate::open::Open;
 use crate::times::Times;
 use crate::window::Window;
 
+/// Of the lines that a marker finds missing, how many are told.
+const MOST_MISSING: usize = 1024;
+
+/// The most crash states that are kept: each may be as large as the NVDIMM.
+const MOST_KEPT: u32 = 1024;
+
 /// The model with its files.
 #[derive(Debug)]
 pub(crate) struct Diff {
     model: DiffModel<MmapMut>,
     durable: PathBuf,
     times: Times,
+    kept: u32,
     fences: Fences,
     /// Spares the model the kernel's locks while something of another context is pending: it
     /// would look through all of it each time.
@@ -35,7 +42,7 @@ impl Diff {
         window.live.copy(0, &mut image);
         let model = DiffModel::new(image, rules);
         let (durable, times, open) = (durable.to_owned(), Times::default(), Open::default());
-        Ok(Self { model, durable, times, fences: rules.fences, open })
+        Ok(Self { model, durable, times, kept: 0, fences: rules.fences, open })
     }
 
     /// Whether a fence of this CPU could change anything.
@@ -65,16 +72,22 @@ impl Diff {
     fn judge(&self, marker: &Marker, window: &Window) -> Line {
         let [_, len, id] = marker.args;
         let inside: u64 = marker.ranges.iter().map(|range| range.len).sum();
+        let mut missing = self.model.missing(&marker.ranges, &window.live);
+        missing.truncate(MOST_MISSING);
         Line::Asserted {
             asserted: id,
             pc: marker.pc.0,
-            missing: self.model.missing(&marker.ranges, &window.live),
+            missing,
             outside: len.saturating_sub(inside),
         }
     }
 
     fn snap(&mut self, marker: &Marker, window: &Window) -> io::Result<Option<Line>> {
         let Some(n) = self.times.hit(marker) else { return Ok(None) };
+        self.kept += 1;
+        if self.kept > MOST_KEPT {
+            return Err(io::Error::other(format!("SNAP: more than {MOST_KEPT} states")));
+        }
         let id = marker.args[0];
         let name = format!("state-{id}-{n}");
         image::write(&self.beside(&format!("{name}.img")), self.model.persisted())?;

@@ -1,7 +1,7 @@
 //! Lines: what the observer tells, one JSON object a line of a file.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -68,27 +68,82 @@ pub(crate) enum Line {
     },
 }
 
+/// The most bytes of lines: a guest that executes markers for ever fills nobody's disk.
+const MOST: u64 = 64 << 20;
+
 /// The file that the lines go to.
 #[derive(Debug)]
-pub(crate) struct Out(Mutex<File>);
+pub(crate) struct Out(Mutex<Lines>);
+
+#[derive(Debug)]
+struct Lines {
+    file: File,
+    written: u64,
+    most: u64,
+    /// Whether the last line was told, which says that the others are not all.
+    is_closed: bool,
+}
 
 impl Out {
     /// Makes the file anew.
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
-        Ok(Self(Mutex::new(File::create(path)?)))
+        Self::with_most(path, MOST)
     }
 
-    /// Appends one line, which the host can read from then on.
+    fn with_most(path: &Path, most: u64) -> io::Result<Self> {
+        let file = File::create(path)?;
+        Ok(Self(Mutex::new(Lines { file, written: 0, most, is_closed: false })))
+    }
+
+    /// Appends one line, which the host can read from then on. Ends QEMU if not even a failure
+    /// can be told: a host that hears nothing would take that for a good sign.
     pub(crate) fn tell(&self, line: &Line) {
-        let written = serde_json::to_vec(line).map_err(io::Error::from).and_then(|mut text| {
-            text.push(b'\n');
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).write_all(&text)
-        });
-        if let Err(error) = written {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = lines.tell(line) {
             // QEMU's log is all that is left.
             eprintln!("observer: tell {line:?}: {error}");
+            std::process::abort();
         }
     }
+}
+
+impl Lines {
+    fn tell(&mut self, line: &Line) -> io::Result<()> {
+        if self.is_closed {
+            return Ok(());
+        }
+        let text = text(line)?;
+        if self.written + text.len() as u64 > self.most {
+            let most = self.most;
+            return self.close(format!("keep more than {most} bytes of lines: the rest is lost"));
+        }
+        match self.file.write_all(&text) {
+            Ok(()) => self.written += text.len() as u64,
+            Err(error) => self.close(format!("tell a line, and all that follow: {error}"))?,
+        }
+        Ok(())
+    }
+
+    /// Tells a failure as the last line; where there is no room, in that of the others.
+    fn close(&mut self, failed: String) -> io::Result<()> {
+        self.is_closed = true;
+        let text = text(&Line::Failed { failed })?;
+        self.cut(self.written).and_then(|()| self.file.write_all(&text)).or_else(|_| {
+            self.cut(0)?;
+            self.file.write_all(&text)
+        })
+    }
+
+    fn cut(&mut self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)?;
+        self.file.seek(SeekFrom::Start(len)).map(drop)
+    }
+}
+
+fn text(line: &Line) -> io::Result<Vec<u8>> {
+    let mut text = serde_json::to_vec(line)?;
+    text.push(b'\n');
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -112,5 +167,42 @@ mod tests {
              \"outside\":0}\n\
              {\"recorded\":\"1\",\"events\":4}\n"
         );
+    }
+
+    #[test]
+    fn a_million_lines_end_with_one_that_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lines");
+        let out = Out::with_most(&path, 1000).unwrap();
+        for unmapped in 0..1_000_000 {
+            out.tell(&Line::Unmapped { unmapped });
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("{\"unmapped\":0}\n{\"unmapped\":1}\n"), "{text}");
+        let last = text.lines().last().unwrap();
+        let expected = "{\"failed\":\"keep more than 1000 bytes of lines: the rest is lost\"}";
+        assert_eq!((last, text.matches("failed").count()), (expected, 1));
+        assert!((900..1100).contains(&text.len()), "{}", text.len());
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_told_is_never_passed_over() {
+        let out = Out::create(Path::new("/dev/full")).unwrap();
+        let told = out.0.lock().unwrap().tell(&Line::Unmapped { unmapped: 1 });
+        assert!(told.is_err(), "{told:?}");
+    }
+
+    #[test]
+    fn a_failure_takes_the_place_of_a_line_that_was_cut_short() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lines");
+        let out = Out::create(&path).unwrap();
+        out.tell(&Line::Unmapped { unmapped: 1 });
+        let mut lines = out.0.lock().unwrap();
+        lines.file.write_all(b"{\"unma").unwrap();
+        lines.close("no room".into()).unwrap();
+        lines.tell(&Line::Unmapped { unmapped: 2 }).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text, "{\"unmapped\":1}\n{\"failed\":\"no room\"}\n");
     }
 }
