@@ -7,6 +7,7 @@
 
 mod child;
 mod contained;
+mod meter;
 mod spawner;
 mod strays;
 
@@ -20,6 +21,7 @@ use crate::error::{Error, Result};
 
 pub use child::{Child, Output};
 pub use contained::Contained;
+pub use meter::Meter;
 pub use spawner::kill_all;
 
 /// A host program with its arguments, not yet started.

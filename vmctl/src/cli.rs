@@ -4,6 +4,7 @@ pub(crate) mod crash;
 pub(crate) mod guest;
 pub(crate) mod power;
 
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -144,6 +145,9 @@ pub(crate) struct TestArgs {
     /// Keep the NVDIMM of a failed case beside its other files.
     #[arg(long)]
     pub(crate) keep_on_fail: bool,
+    /// Play so many cases at a time; as many as there are CPUs without it, and at most 4.
+    #[arg(short, long, value_name = "N")]
+    pub(crate) jobs: Option<NonZero<usize>>,
     /// End the whole run after so many seconds.
     #[arg(long, value_name = "SECONDS", default_value = "3600", value_parser = seconds)]
     pub(crate) timeout: Duration,

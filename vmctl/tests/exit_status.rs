@@ -56,6 +56,7 @@ fn wrong_usage_is_2() {
     assert_eq!(status(&["test", "no::such_case"]), Some(2));
     assert_eq!(status(&["test", "inner::passes", "--seed", "seven"]), Some(2));
     assert_eq!(status(&["test", "inner::passes", "--timeout", "0"]), Some(2));
+    assert_eq!(status(&["test", "inner::passes", "--jobs", "0"]), Some(2));
     assert_eq!(status(&["test", "inner::passes", "--accel", "hvf"]), Some(2));
     assert_eq!(status(&["test", "inner::passes", "--json", "/no/such/folder/r.json"]), Some(2));
 }
@@ -89,8 +90,8 @@ fn an_interrupt_is_130_and_leaves_whole_reports() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let json = folder.path().join("r.json");
         let junit = folder.path().join("r.xml");
-        let mut command = vmctl(&["test", "inner::waits_long", "inner::passes", "--json"]);
-        command.arg(&json).arg("--junit").arg(&junit).stdout(Stdio::piped());
+        let mut command = vmctl(&["test", "inner::waits_long", "inner::passes", "--jobs", "1"]);
+        command.arg("--json").arg(&json).arg("--junit").arg(&junit).stdout(Stdio::piped());
         let mut child = command.spawn().expect("vmctl starts");
         let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         assert!(lines.any(|line| line.is_ok_and(|line| line.contains("inner::waits_long"))));
@@ -105,6 +106,14 @@ fn an_interrupt_is_130_and_leaves_whole_reports() {
         assert_eq!(report["cases"][1]["outcome"], "skip");
         assert!(std::fs::read_to_string(&junit).expect("JUnit").ends_with("</testsuites>\n"));
     }
+}
+
+#[test]
+fn a_case_that_hangs_keeps_no_other_from_its_end() {
+    let cases = ["test", "inner::waits_long", "inner::passes", "inner::says_no"];
+    let output = vmctl(&cases).args(["--jobs", "2", "--timeout", "2"]).output().expect("it starts");
+    assert_eq!(output.status.code(), Some(124));
+    assert_eq!(last_line(&output), "1 passed, 2 failed, 0 skipped");
 }
 
 #[test]

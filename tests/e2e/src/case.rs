@@ -18,6 +18,8 @@ pub struct Case {
     pub limit: Duration,
     /// Whether its guests run under TCG even where KVM works.
     pub emulated: bool,
+    /// Whether it is played when no other is: it measures.
+    pub alone: bool,
     /// What its verdict does not cover; shown in the report.
     pub remark: &'static str,
     /// The story.
@@ -28,7 +30,8 @@ impl Case {
     /// A case on the default image with the default deadline.
     pub const fn new(name: &'static str, run: fn(&mut Rig) -> anyhow::Result<()>) -> Self {
         let limit = Duration::from_mins(5);
-        Self { name, guest: "debian-12", limit, emulated: false, remark: "", run }
+        let (emulated, alone) = (false, false);
+        Self { name, guest: "debian-12", limit, emulated, alone, remark: "", run }
     }
 
     /// The case without a guest.
@@ -46,6 +49,12 @@ impl Case {
     #[must_use]
     pub const fn emulated(self) -> Self {
         Self { emulated: true, ..self }
+    }
+
+    /// The case played when no other is.
+    #[must_use]
+    pub const fn alone(self) -> Self {
+        Self { alone: true, ..self }
     }
 
     /// The case with another deadline.

@@ -1,19 +1,26 @@
-//! CPU time: what this process and the guests that it has waited for have used.
+//! CPU time: what a thread and the children that it started have used, and what this process has.
 
 use std::time::Duration;
 
 use nix::sys::resource::{Usage, UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
+use vm::process::Meter;
 
-/// User and system time of this process and of its ended children.
+/// User and system time of this thread and of its children (guests, builds) that have ended.
 ///
 /// A guest's QEMU counts once it has ended, so a case must end its guests before it is measured.
-pub(crate) fn cpu_time() -> Duration {
-    [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN]
-        .into_iter()
-        .filter_map(|who| getrusage(who).ok())
-        .map(|usage| used(&usage))
-        .sum()
+/// What other threads of this process do for them, the NIC's above all, does not count.
+pub(crate) fn of_this_thread() -> Duration {
+    of(UsageWho::RUSAGE_THREAD) + Meter::of_this_thread().read()
+}
+
+/// User and system time of this process without its children.
+pub(crate) fn of_this_process() -> Duration {
+    of(UsageWho::RUSAGE_SELF)
+}
+
+fn of(who: UsageWho) -> Duration {
+    getrusage(who).map(|usage| used(&usage)).unwrap_or_default()
 }
 
 fn used(usage: &Usage) -> Duration {

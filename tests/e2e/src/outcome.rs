@@ -85,7 +85,7 @@ pub struct CaseResult {
     pub remark: String,
     /// Wall time.
     pub wall: Duration,
-    /// CPU time of this process and of the guests.
+    /// CPU time of its thread, of its guests and of what was built for it.
     pub cpu: Duration,
     /// What the case measured.
     pub figures: Figures,

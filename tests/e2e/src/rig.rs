@@ -86,7 +86,7 @@ impl Rig {
     /// Tells whoever watches what the case does next.
     pub fn step(&self, what: impl Into<String>) {
         // Nobody watches an inner case, and a run that was cut short has stopped listening.
-        let _ = self.events.send(Message::Step(what.into()));
+        let _ = self.events.send(Message::Step(self.case.name, what.into()));
     }
 
     /// Boots a guest with a NIC whose other end is the host's, and what else the case needs.

@@ -1,5 +1,6 @@
 //! World: what all cases of a run share: where things lie, the image, the programs, the modules.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -19,6 +20,8 @@ use crate::workshop::Workshop;
 pub struct World {
     options: Options,
     base: OnceLock<Base>,
+    /// What cases have asked for, by name: built once, one at a time.
+    workpieces: Mutex<BTreeMap<&'static str, PathBuf>>,
     /// Whether the run was cut short, and a way to wait for that.
     cut_short: (Mutex<bool>, Condvar),
 }
@@ -62,8 +65,8 @@ pub struct Base {
 impl World {
     /// A world in which nothing is built yet.
     pub fn new(options: Options) -> Self {
-        let cut_short = (Mutex::new(false), Condvar::new());
-        Self { options, base: OnceLock::new(), cut_short }
+        let (base, workpieces) = (OnceLock::new(), Mutex::default());
+        Self { options, base, workpieces, cut_short: (Mutex::new(false), Condvar::new()) }
     }
 
     /// Builds what every guest is made of, or finds it built.
@@ -148,7 +151,8 @@ impl World {
     /// # Errors
     /// The compiler's.
     pub(crate) fn device_program(&self, name: &str) -> anyhow::Result<PathBuf> {
-        Ok(deploy::build_device(&self.options.root)?.join(name))
+        let folder = self.once("device", || deploy::build_device(&self.options.root))?;
+        Ok(folder.join(name))
     }
 
     /// The program of logs, right and wrong, built or found built.
@@ -156,7 +160,7 @@ impl World {
     /// # Errors
     /// The compiler's.
     pub(crate) fn protocols(&self) -> anyhow::Result<PathBuf> {
-        deploy::build_protocols(&self.options.root)
+        self.once("protocols", || deploy::build_protocols(&self.options.root))
     }
 
     /// Where edited copies of the guest half are built.
@@ -172,7 +176,23 @@ impl World {
     /// # Errors
     /// The compiler's.
     pub fn observer(&self) -> anyhow::Result<PathBuf> {
-        deploy::build_observer(&self.options.cargo, &self.options.root)
+        let Options { cargo, root, .. } = &self.options;
+        self.once("observer", || deploy::build_observer(cargo, root))
+    }
+
+    /// The file or folder of this name, built by the first case that asks for it.
+    fn once(
+        &self,
+        name: &'static str,
+        build: impl FnOnce() -> anyhow::Result<PathBuf>,
+    ) -> anyhow::Result<PathBuf> {
+        let mut all = self.workpieces.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(path) = all.get(name) {
+            return Ok(path.clone());
+        }
+        let path = build()?;
+        all.insert(name, path.clone());
+        Ok(path)
     }
 
     /// The sources of the kernel extension.

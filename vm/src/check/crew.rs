@@ -5,6 +5,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use crate::process::Meter;
+
 /// Workers that take jobs `J` and give answers `A`. They end with this value.
 #[derive(Debug)]
 pub(super) struct Crew<J, A> {
@@ -26,7 +28,11 @@ impl<J: Send + 'static, A: Send + 'static> Crew<J, A> {
         let queue = Arc::new(Mutex::new(queue));
         let worker = |_| {
             let (queue, answers, work) = (Arc::clone(&queue), answers.clone(), work.clone());
-            std::thread::spawn(move || serve(&queue, &answers, work))
+            let meter = Meter::of_this_thread();
+            std::thread::spawn(move || {
+                meter.share();
+                serve(&queue, &answers, work);
+            })
         };
         let workers = (0..at_once.max(1)).map(worker).collect();
         let (jobs, early) = (Some(jobs), BTreeMap::new());

@@ -13,6 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+use super::meter::Meter;
 use super::spawner;
 use crate::error::{Error, Result};
 
@@ -29,6 +30,8 @@ pub struct Child {
     status: Option<ExitStatus>,
     /// Its last [`Child::cpu_time`].
     cpu_time: Duration,
+    /// Where its time counts, once it has ended.
+    meter: Meter,
 }
 
 /// What a program left behind.
@@ -57,9 +60,10 @@ impl Output {
 }
 
 impl Child {
-    pub(super) fn adopt(process: std::process::Child, line: String) -> Result<Self> {
+    pub(super) fn adopt(process: std::process::Child, line: String, meter: Meter) -> Result<Self> {
+        let (status, cpu_time) = (None, Duration::ZERO);
         match pidfd_open(process.id()) {
-            Ok(pidfd) => Ok(Self { process, line, pidfd, status: None, cpu_time: Duration::ZERO }),
+            Ok(pidfd) => Ok(Self { process, line, pidfd, status, cpu_time, meter }),
             Err(source) => {
                 end(process);
                 Err(Error::Io { doing: format!("open pidfd of {line}"), source })
@@ -84,7 +88,7 @@ impl Child {
 
     /// User and system time of all its threads so far; the last value once it has ended.
     pub fn cpu_time(&self) -> Duration {
-        if self.status.is_some() { self.cpu_time } else { cpu_time(self.pid()) }
+        if self.status.is_some() { self.cpu_time } else { cpu_times(self.pid()).0 }
     }
 
     /// Waits until the program has ended; `None` if the deadline came first.
@@ -164,7 +168,9 @@ impl Child {
             let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
             // After SIGKILL the end is near; only then is the lock of `forget` taken.
             let _ = self.ended_by(None);
-            self.cpu_time = cpu_time(self.pid());
+            let (own, of_children) = cpu_times(self.pid());
+            self.cpu_time = own;
+            self.meter.add(own + of_children);
             self.status = spawner::forget(group, || self.process.wait().ok());
         }
     }
@@ -176,15 +182,17 @@ impl Drop for Child {
     }
 }
 
-/// From /proc/PID/stat, which a zombie still has: fields 14 and 15 in clock ticks, proc(5).
-fn cpu_time(pid: u32) -> Duration {
+/// The program's own, and that of the children it has waited for: from /proc/PID/stat, which a
+/// zombie still has, fields 14 to 17 in clock ticks, proc(5).
+fn cpu_times(pid: u32) -> (Duration, Duration) {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // The name, field 2, may hold spaces and parentheses; the last parenthesis ends it.
     let after_name = stat.rsplit(')').next().unwrap_or_default();
-    let fields = after_name.split_ascii_whitespace().skip(11).take(2);
-    let ticks: u64 = fields.filter_map(|field| field.parse::<u64>().ok()).sum();
+    let fields = after_name.split_ascii_whitespace().skip(11);
+    let mut ticks = fields.map(|field| field.parse().unwrap_or(0));
     // USER_HZ is 100 on every Linux architecture that runs QEMU.
-    Duration::from_millis(ticks * 10)
+    let mut two = || Duration::from_millis(ticks.by_ref().take(2).sum::<u64>() * 10);
+    (two(), two())
 }
 
 fn tolerable(error: &io::Error) -> bool {

@@ -13,6 +13,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, getpid, getppid};
 
 use super::child::Child;
+use super::meter::Meter;
 use super::{Program, Sink, Stdin};
 use crate::error::{Error, Result};
 
@@ -52,9 +53,10 @@ pub(super) fn with_living<T>(look: impl FnOnce(&BTreeSet<i32>) -> T) -> T {
 
 pub(super) fn start(program: Program, line: String) -> Result<Child> {
     let (reply, result) = channel();
+    let meter = Meter::of_this_thread();
     let job: Job = Box::new(move || {
         // The receiver waits below; it can only be gone if its thread panicked.
-        let _ = reply.send(start_here(program, line));
+        let _ = reply.send(start_here(program, line, meter));
     });
     thread_of_children().send(job).expect("the spawner thread never ends");
     result.recv().expect("the spawner answers every job")
@@ -73,7 +75,7 @@ fn thread_of_children() -> Sender<Job> {
     spawner.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-fn start_here(program: Program, line: String) -> Result<Child> {
+fn start_here(program: Program, line: String, meter: Meter) -> Result<Child> {
     let mut command = Command::new(&program.name);
     command.args(&program.args).envs(program.envs.iter().map(|(k, v)| (k, v)));
     if let Some(dir) = &program.cwd {
@@ -105,7 +107,7 @@ fn start_here(program: Program, line: String) -> Result<Child> {
         // A child that ends early breaks the pipe; its exit status tells more than EPIPE does.
         thread::spawn(move || drop(pipe.write_all(&bytes)));
     }
-    Child::adopt(child, line)
+    Child::adopt(child, line, meter)
 }
 
 fn stdio(sink: Sink) -> Stdio {

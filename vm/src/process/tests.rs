@@ -256,3 +256,24 @@ fn wait_gone(pid: u32) {
         std::thread::yield_now();
     }
 }
+
+#[test]
+fn the_time_of_children_and_theirs_counts_for_the_work_that_wanted_them() {
+    let busy = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done";
+    let program = || Program::new("sh").args(["-c", "sh -c \"$0\"; true", busy]);
+    let meter = Meter::of_this_thread();
+    assert_eq!(meter.read(), Duration::ZERO);
+    program().run_ok().unwrap();
+    let alone = meter.read();
+    assert!(alone > Duration::ZERO, "a grandchild's time counts");
+    let other = std::thread::spawn(move || program().run_ok().map(|_| Meter::of_this_thread()));
+    assert!(other.join().unwrap().unwrap().read() > Duration::ZERO);
+    assert_eq!(meter.read(), alone, "another thread's work is its own");
+    let shared = meter.clone();
+    let helper = std::thread::spawn(move || {
+        shared.share();
+        program().run_ok().map(drop)
+    });
+    helper.join().unwrap().unwrap();
+    assert!(meter.read() > alone, "a helper's work is not");
+}

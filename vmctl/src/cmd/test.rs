@@ -1,5 +1,6 @@
 //! Command `test`: chooses cases, prepares the world, runs them, reports.
 
+use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 
@@ -13,6 +14,9 @@ use crate::report::{self, Head, terminal::Terminal};
 use crate::{signals, world};
 
 use super::gate;
+
+/// How many cases are played at a time unless told otherwise, if there are CPUs for them.
+const MOST_LANES: NonZero<usize> = NonZero::new(4).expect("4 is not 0");
 
 /// Runs or lists cases.
 pub(crate) fn run(args: &TestArgs) -> anyhow::Result<Exit> {
@@ -43,7 +47,8 @@ fn play(
     cases: Vec<Case>,
     head: &Head,
 ) -> anyhow::Result<Exit> {
-    let plan = Plan { cases, seed: Seed(head.seed), limit: args.timeout };
+    let lanes = args.jobs.unwrap_or_else(lanes);
+    let plan = Plan { cases, lanes, seed: Seed(head.seed), limit: args.timeout };
     let (sender, receiver) = channel();
     let run = sender.clone();
     signals::on_interrupt(move || run.send(Message::Interrupt).is_ok());
@@ -62,6 +67,12 @@ fn play(
         report::write(path, &report::html::text(head, &summary.results))?;
     }
     Ok(Exit::of_run(&summary))
+}
+
+/// A guest keeps one CPU busy, and some of the host's memory.
+fn lanes() -> NonZero<usize> {
+    let cpus = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
+    cpus.min(MOST_LANES)
 }
 
 /// "10.0.2" of "QEMU emulator version 10.0.2 (Debian ...)".

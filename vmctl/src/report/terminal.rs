@@ -1,34 +1,41 @@
 //! Terminal report: live progress, then a table, then the line that counts.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::io::IsTerminal;
 use std::time::Duration;
 
 use e2e::runner::{CutShort, Message, Summary};
 use e2e::{CaseResult, Outcome};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::Counts;
 
-/// Live progress on standard output: one moving line on a terminal, plain lines elsewhere.
+/// Live progress on standard output: a moving line for each running case on a terminal, plain
+/// lines elsewhere.
 #[derive(Debug)]
 pub(crate) struct Terminal {
-    bar: Option<ProgressBar>,
+    screen: Option<MultiProgress>,
     total: usize,
     begun: usize,
-    running: String,
+    /// By the names of their cases.
+    running: BTreeMap<String, Running>,
     rerun_options: String,
+}
+
+/// A case that goes on.
+#[derive(Debug)]
+struct Running {
+    /// Its place in the row of those that began, and its name.
+    head: String,
+    bar: ProgressBar,
 }
 
 impl Terminal {
     /// Progress of a run of `total` cases; `rerun_options` repeat what this run was given.
     pub(crate) fn new(total: usize, rerun_options: String) -> Self {
-        let bar = std::io::stdout().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})");
-            let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner());
-            ProgressBar::new_spinner().with_style(style)
-        });
-        Self { bar, total, begun: 0, running: String::new(), rerun_options }
+        let screen = std::io::stdout().is_terminal().then(MultiProgress::new);
+        Self { screen, total, begun: 0, running: BTreeMap::new(), rerun_options }
     }
 
     /// Shows what happened.
@@ -36,33 +43,31 @@ impl Terminal {
         match message {
             Message::Started(case) => {
                 self.begun += 1;
-                self.running = format!("[{:>2}/{}] {}", self.begun, self.total, case.name);
-                if let Some(bar) = &self.bar {
-                    bar.reset_elapsed();
-                    bar.enable_steady_tick(Duration::from_millis(200));
-                }
-                self.show(&self.running.clone());
+                let head = format!("[{:>2}/{}] {}", self.begun, self.total, case.name);
+                let bar = self.begin(&head);
+                self.running.insert(case.name.to_owned(), Running { head, bar });
             }
-            Message::Step(what) => {
-                if let Some(bar) = &self.bar {
-                    bar.set_message(format!("{}: {what}", self.running));
+            Message::Step(case, what) => {
+                if let Some(Running { head, bar }) = self.running.get(*case) {
+                    bar.set_message(format!("{head}: {what}"));
                 }
             }
             Message::Finished(result) => {
-                self.print(&finish_line(&self.running, result));
+                if let Some(Running { head, bar }) = self.running.remove(&result.name) {
+                    bar.finish_and_clear();
+                    self.print(&finish_line(&head, result));
+                }
                 if result.outcome.is_failure() {
                     self.print(&failure(result, &self.rerun_options));
                 }
             }
-            Message::Interrupt | Message::Done => {}
+            Message::Interrupt => {}
         }
     }
 
     /// Prints the table and the line that counts.
     pub(crate) fn close(self, summary: &Summary) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
+        self.running.values().for_each(|running| running.bar.finish_and_clear());
         print!("{}", table(&summary.results));
         match summary.cut_short {
             Some(CutShort::Interrupted) => println!("the run was interrupted"),
@@ -72,16 +77,24 @@ impl Terminal {
         println!("{}", Counts::of(&summary.results));
     }
 
-    fn show(&self, line: &str) {
-        match &self.bar {
-            Some(bar) => bar.set_message(line.to_owned()),
-            None => println!("{line} ..."),
-        }
+    /// Begins a line; nobody sees it move where there is no terminal.
+    fn begin(&self, head: &str) -> ProgressBar {
+        let Some(screen) = &self.screen else {
+            println!("{head} ...");
+            return ProgressBar::hidden();
+        };
+        let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})");
+        let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let bar = screen.add(ProgressBar::new_spinner().with_style(style));
+        bar.set_message(head.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(200));
+        bar
     }
 
     fn print(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.println(text),
+        match &self.screen {
+            // A terminal that is gone has no reader.
+            Some(screen) => drop(screen.println(text)),
             None => println!("{text}"),
         }
     }

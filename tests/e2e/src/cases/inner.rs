@@ -5,7 +5,7 @@ use std::time::Duration;
 use vm::Mib;
 
 use crate::bench::Bench;
-use crate::cpu::cpu_time;
+use crate::cpu;
 use crate::needs::Needs;
 use crate::outcome::{Lost, Skipped};
 use crate::rig::Rig;
@@ -46,7 +46,7 @@ const PAIRS: usize = 7;
 pub(super) fn idles(rig: &mut Rig) -> anyhow::Result<()> {
     let bench = rig.boot(Needs::default())?;
     bench.address()?;
-    let used = |bench: &Bench| bench.guest().cpu_seconds() + cpu_time().as_secs_f64();
+    let used = |bench: &Bench| bench.guest().cpu_seconds() + cpu::of_this_process().as_secs_f64();
     let before = used(&bench);
     anyhow::ensure!(!rig.world().wait_for_cut(IDLE_TIME), "the run was cut short");
     let percent = (used(&bench) - before) / IDLE_TIME.as_secs_f64() * 100.0;

@@ -45,7 +45,7 @@ pub const CASES: &[Case] = &[
     Case::new("batching::one_call", batching::one_call),
     Case::new("detour::sniffer", detour::sniffer),
     Case::new("detour::firewall", detour::firewall),
-    Case::new("performance::echo", performance::echo).emulated(),
+    Case::new("performance::echo", performance::echo).emulated().alone(),
     Case::new("life::kill_app", life::kill_app),
     Case::new("example::http", example::http).emulated(),
     Case::new("buffers::conserved", buffers::conserved),
@@ -75,7 +75,7 @@ pub const HIDDEN: &[Case] = &[
         .within(Duration::from_millis(200)),
     Case::new("inner::waits_long", inner::waits_in_vain).on_host(),
     Case::new("inner::needs_a_guest", inner::needs_a_guest),
-    Case::new("inner::idles", inner::idles),
-    Case::new("inner::observer_cost", inner::observer_cost).emulated(),
+    Case::new("inner::idles", inner::idles).alone(),
+    Case::new("inner::observer_cost", inner::observer_cost).emulated().alone(),
     Case::new("inner::conserved_long", buffers::conserved_long),
 ];

@@ -59,8 +59,8 @@ pub(super) fn judges(rig: &mut Rig) -> anyhow::Result<()> {
     rig.figure("cpu_seconds_per_state", in_guest.cpu_seconds_per_state());
     rig.step("meet what is no verdict");
     expect_bad(&judge(&without_superblock(&image), &mut in_guest), "mount")?;
-    let hangs = checker(&format!("exec {PROGRAM} rig::hangs"), Duration::from_secs(2));
-    expect_fault(&image, hangs, "its time was over after 2s")?;
+    let hangs = checker(&format!("exec {PROGRAM} rig::hangs"), Duration::from_secs(5));
+    expect_fault(&image, hangs, "its time was over after 5s")?;
     let absent = checker("no_such_program {image}", LIMIT);
     expect_fault(&image, absent, "no verdict: exit status 127")?;
     let panics = checker("echo c > /proc/sysrq-trigger", LIMIT);
