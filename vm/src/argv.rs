@@ -92,7 +92,6 @@ fn machine(args: &mut Args, spec: &Spec, wiring: &Wiring) {
     args.flags(&["-nodefaults", "-no-user-config", "-display", "none"]);
     // A reset ends QEMU (event guest-reset), so a reboot never goes unnoticed.
     args.flags(&["-no-reboot"]);
-    let accel = spec.accel.name();
     // The platform flushes to the memory controller (ADR), so Linux must flush caches itself, as
     // on most real machines; unless who watches assumes caches that survive (M13).
     let rules = spec.watch.as_ref().map(|watch| watch.rules).unwrap_or_default();
@@ -101,14 +100,16 @@ fn machine(args: &mut Args, spec: &Spec, wiring: &Wiring) {
         "-machine",
         [format!(
             // hpet=off: Linux starts it and forgets it; QEMU would wake up 250 times a second.
-            "q35,accel={accel},hpet=off,nvdimm=on,nvdimm-persistence={domain},memory-backend=ram"
+            "q35,hpet=off,nvdimm=on,nvdimm-persistence={domain},memory-backend=ram"
         )
         .into()],
     );
-    let cpu = match spec.accel {
-        Accel::Tcg => "max",
-        Accel::Kvm => "host",
+    let (accel, cpu) = match spec.accel {
+        // A thread for each CPU, so that they really run at the same time.
+        Accel::Tcg => ("tcg,thread=multi", "max"),
+        Accel::Kvm => ("kvm", "host"),
     };
+    args.flags(&["-accel", accel]);
     let flags = spec.cpu_flags.iter().map(String::as_str);
     args.flags(&["-cpu", &std::iter::once(cpu).chain(flags).collect::<Vec<_>>().join(",")]);
     args.pair("-smp", [spec.cpus.to_string().into()]);

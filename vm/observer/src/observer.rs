@@ -142,7 +142,7 @@ impl Observer {
             _ => Vec::new(),
         };
         let marker = Marker { vcpu: Vcpu(vcpu), pc: site.pc, op, args, ranges };
-        self.take(watch, vcpu, &Event::Marker(marker))
+        self.take(watch, vcpu, || Event::Marker(marker))
     }
 
     /// A marker's first argument.
@@ -154,7 +154,7 @@ impl Observer {
     pub(crate) fn order(&self, vcpu: u32, site: &Site) -> Option<Line> {
         let (watch, registers) = (self.watch.as_ref()?, self.registers.get()?);
         let (vcpu, pc) = (Vcpu(vcpu), site.pc);
-        let event = match site.does {
+        match site.does {
             Does::Flush(kind, operand) => {
                 let address = operand.address(|register| registers.value(register))?;
                 let flushed = match watch.window.line(registers.tables()?, address) {
@@ -162,20 +162,22 @@ impl Observer {
                     Place::Elsewhere => return None,
                     Place::Unmapped => return self.unmapped(pc.0),
                 };
-                let live = watch.window.live.line(flushed);
                 let context = registers.context()?;
-                Event::Flush(Flush { vcpu, pc, context, line: flushed, kind, live })
+                self.take(watch, vcpu.0, || {
+                    let live = watch.window.live.line(flushed);
+                    Event::Flush(Flush { vcpu, pc, context, line: flushed, kind, live })
+                })
             }
             Does::Wait(kind) => {
                 let is_idle = self.waiting.load(Ordering::Relaxed) >> (vcpu.0 & 63) & 1 == 0;
                 if is_idle && kind == crash::FenceKind::Locked {
                     return None;
                 }
-                Event::Fence(Fence { vcpu, pc, context: registers.context()?, kind })
+                let fence = Fence { vcpu, pc, context: registers.context()?, kind };
+                self.take(watch, vcpu.0, || Event::Fence(fence))
             }
-            Does::Mark(_) | Does::StorePastCaches | Does::Else => return None,
-        };
-        self.take(watch, vcpu.0, &event)
+            Does::Mark(_) | Does::StorePastCaches | Does::Else => None,
+        }
     }
 
     fn unmapped(&self, unmapped: u64) -> Option<Line> {
@@ -206,14 +208,16 @@ impl Observer {
             let Some(offset) = offset.or_else(next) else { break };
             let (vcpu, nontemporal) = (Vcpu(vcpu), at.nontemporal);
             let store = Store { vcpu, pc: at.pc, context, offset, bytes, nontemporal };
-            told = self.take(watch, vcpu.0, &Event::Store(store)).or(told);
+            told = self.take(watch, vcpu.0, || Event::Store(store)).or(told);
         }
         told
     }
 
-    fn take(&self, watch: &Watch, vcpu: u32, event: &Event) -> Option<Line> {
+    /// Takes an event in. It is made while no other CPU's can be: of two flushes of a line the one
+    /// that comes second must not have looked at the line first.
+    fn take(&self, watch: &Watch, vcpu: u32, event: impl FnOnce() -> Event) -> Option<Line> {
         let mut model = watch.model.lock().unwrap_or_else(PoisonError::into_inner);
-        let told = model.take(event, &watch.window);
+        let told = model.take(&event(), &watch.window);
         let waits = model.waits(Vcpu(vcpu));
         if let Model::Trace(trace) = &*model {
             watch.is_armed.store(trace.is_armed(), Ordering::Relaxed);
