@@ -14,34 +14,15 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { RECORDS = 6, TEXT = 128, LINE = 64 };
-enum { ARM = 1, ASSERT_PERSISTED = 4, CHECKPOINT = 5, DISARM = 6 };
+#include "pmem.h"
+
+enum { RECORDS = 6, TEXT = 128 };
 
 struct record {
 	char text[TEXT];
 	volatile uint64_t number;
 	char rest[LINE - sizeof(uint64_t)];
 };
-
-#define mark(op, a, b, c)                                                                          \
-	__asm__ volatile(".byte 0x0f, 0x1f, 0x80, 0x50, 0x53, 0x54, %c0"                           \
-			 :: "i"(op), "D"((uint64_t)(a)), "S"((uint64_t)(b)), "d"((uint64_t)(c))    \
-			 : "memory")
-
-static void clwb(const volatile void *line)
-{
-	__asm__ volatile("clwb (%0)" :: "r"(line) : "memory");
-}
-
-static void clflush(const volatile void *line)
-{
-	__asm__ volatile("clflush (%0)" :: "r"(line) : "memory");
-}
-
-static void fence(void)
-{
-	__asm__ volatile("sfence" ::: "memory");
-}
 
 static void write_text(struct record *record, int number)
 {
@@ -51,10 +32,8 @@ static void write_text(struct record *record, int number)
 static void write_text_past_caches(struct record *record, int number)
 {
 	for (int at = 0; at < TEXT; at += 8)
-		__asm__ volatile("movnti %1, (%0)"
-				 :: "r"(record->text + at),
-				    "r"(0x0101010101010101 * (uint64_t)('a' + number))
-				 : "memory");
+		store_past_caches(record->text + at,
+				  0x0101010101010101 * (uint64_t)('a' + number));
 }
 
 static void flush_text(const struct record *record)

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::net::SocketAddrV4;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -18,6 +19,7 @@ use crate::address;
 use crate::medium::Medium;
 use crate::outcome::TimedOut;
 use crate::part::Part;
+use crate::promises::Promises;
 
 /// The TCP port that the guest halves listen on.
 pub(crate) const PORT: u16 = 9000;
@@ -30,6 +32,9 @@ const MODULE: &str = "/run/paste.ko";
 /// How long one step of a case may take before it counts as hanging.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
+/// Who watches a guest, if anybody does, and what is known of its promises.
+pub(crate) type Watched = (Option<Watch>, Arc<Promises>);
+
 /// A guest on the bench.
 #[derive(Debug)]
 pub struct Bench {
@@ -40,7 +45,7 @@ pub struct Bench {
     program: Vec<u8>,
     /// When the case counts as hanging.
     deadline: Instant,
-    watch: Option<Watch>,
+    watched: Watched,
 }
 
 impl Bench {
@@ -51,14 +56,10 @@ impl Bench {
         nvdimm: Option<Medium>,
         program: Vec<u8>,
         deadline: Instant,
+        watched: Watched,
     ) -> anyhow::Result<Self> {
         guest.put(&program, PROGRAM, 0o755).with_context(|| format!("put {PROGRAM}"))?;
-        Ok(Self { guest, vnet, nvdimm, program, deadline, watch: None })
-    }
-
-    /// Says who watches the guest.
-    pub(crate) fn watched(self, watch: Option<Watch>) -> Self {
-        Self { watch, ..self }
+        Ok(Self { guest, vnet, nvdimm, program, deadline, watched })
     }
 
     /// What the observer was told at the guest's markers, in order.
@@ -74,7 +75,7 @@ impl Bench {
     /// # Errors
     /// Nobody does.
     pub fn watch(&self) -> anyhow::Result<&Watch> {
-        self.watch.as_ref().context("a bench with an observer")
+        self.watched.0.as_ref().context("a bench with an observer")
     }
 
     /// The guest, for what the bench has no word for.
@@ -249,15 +250,15 @@ pub struct DarkBench {
     nvdimm: Option<Medium>,
     program: Vec<u8>,
     deadline: Instant,
-    watch: Option<Watch>,
+    watched: Watched,
 }
 
 impl Bench {
     /// Cuts the guest's power. What the NVDIMM holds is then every store that was made; see
     /// [`DarkBench::states`] for what else it may hold.
     pub fn power_fail(self) -> DarkBench {
-        let Self { guest, vnet, nvdimm, program, deadline, watch } = self;
-        DarkBench { guest: guest.power_fail(), vnet, nvdimm, program, deadline, watch }
+        let Self { guest, vnet, nvdimm, program, deadline, watched } = self;
+        DarkBench { guest: guest.power_fail(), vnet, nvdimm, program, deadline, watched }
     }
 
     /// Shuts the guest down in order.
@@ -265,9 +266,9 @@ impl Bench {
     /// # Errors
     /// It does not get there.
     pub fn shut_down(self) -> anyhow::Result<DarkBench> {
-        let Self { guest, vnet, nvdimm, program, deadline, watch } = self;
+        let Self { guest, vnet, nvdimm, program, deadline, watched } = self;
         let guest = guest.shut_down().context("shut down the guest")?;
-        Ok(DarkBench { guest, vnet, nvdimm, program, deadline, watch })
+        Ok(DarkBench { guest, vnet, nvdimm, program, deadline, watched })
     }
 }
 
@@ -277,9 +278,10 @@ impl DarkBench {
     /// # Errors
     /// It does not come up.
     pub fn boot(self) -> anyhow::Result<Bench> {
-        let Self { guest, vnet, nvdimm, program, deadline, watch } = self;
+        let Self { guest, vnet, nvdimm, program, deadline, watched } = self;
+        watched.1.begin(watched.0.as_ref())?;
         let guest = guest.boot().context("boot the guest again")?;
-        Ok(Bench::equip(guest, vnet, nvdimm, program, deadline)?.watched(watch))
+        Bench::equip(guest, vnet, nvdimm, program, deadline, watched)
     }
 
     /// What may be left of the NVDIMM: what was durable, and the lines in flight.

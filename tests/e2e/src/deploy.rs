@@ -79,13 +79,13 @@ pub(crate) fn build_device(root: &Path) -> anyhow::Result<PathBuf> {
         .context("build the programs that try the device")
 }
 
-/// Builds the program of logs, right and wrong, that the observer is tried with.
+/// Builds the programs that the observer is tried with; the folder that they are in.
 ///
 /// # Errors
 /// The C compiler's, with the end of what it said.
 pub(crate) fn build_protocols(root: &Path) -> anyhow::Result<PathBuf> {
-    let folder = make(&root.join("tests/e2e/protocols"), root.join("target/protocols"));
-    Ok(folder.context("build the program of protocols")?.join("protocols"))
+    make(&root.join("tests/e2e/protocols"), root.join("target/protocols"))
+        .context("build the programs that the observer is tried with")
 }
 
 fn make(sources: &Path, folder: PathBuf) -> anyhow::Result<PathBuf> {

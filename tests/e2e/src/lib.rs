@@ -26,6 +26,7 @@ mod needs;
 mod oracle;
 pub mod outcome;
 mod part;
+mod promises;
 mod rig;
 pub mod runner;
 mod seed;

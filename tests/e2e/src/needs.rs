@@ -9,20 +9,23 @@ use vm::vnet::Fault;
 pub struct Needs {
     pub(crate) nvdimm: Option<(Mib, Mode)>,
     pub(crate) more_cpus: u32,
-    pub(crate) watched: Option<Watched>,
+    pub(crate) watched: Watched,
     pub(crate) fault: Option<Fault>,
     pub(crate) journalled: bool,
 }
 
 /// What an observer sees of the guest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Watched {
+    /// What of its NVDIMM is durable, if it has one and runs under TCG.
+    #[default]
+    Durable,
     /// The number of its instructions.
     Count,
-    /// What of its NVDIMM is durable.
-    Diff,
     /// Every store to its NVDIMM, and every device write.
     Trace,
+    /// Nothing: there is no observer.
+    Nothing,
 }
 
 impl Needs {
@@ -41,19 +44,19 @@ impl Needs {
     /// An observer that counts instructions, and a kernel as the makers of servers tune it.
     #[must_use]
     pub fn counted(self) -> Self {
-        Self { watched: Some(Watched::Count), ..self }
+        Self { watched: Watched::Count, ..self }
     }
 
-    /// An observer that knows what of the NVDIMM is durable when the power fails.
+    /// No observer, to compare with.
     #[must_use]
-    pub fn observed(self) -> Self {
-        Self { watched: Some(Watched::Diff), ..self }
+    pub fn unobserved(self) -> Self {
+        Self { watched: Watched::Nothing, ..self }
     }
 
     /// An observer that records every store to the NVDIMM while the guest asks for it.
     #[must_use]
     pub fn traced(self) -> Self {
-        Self { watched: Some(Watched::Trace), journalled: true, ..self }
+        Self { watched: Watched::Trace, journalled: true, ..self }
     }
 
     /// A cable with this fault.

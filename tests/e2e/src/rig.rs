@@ -18,6 +18,7 @@ use crate::console::guest_dir;
 use crate::medium::Medium;
 use crate::needs::{Needs, Watched};
 use crate::outcome::{CaseResult, Figures, TimedOut};
+use crate::promises::Promises;
 use crate::runner::Message;
 use crate::seed::Seed;
 use crate::way::Way;
@@ -42,6 +43,7 @@ pub struct Rig {
     deadline: Instant,
     figures: Figures,
     ways: Vec<Way>,
+    promises: Arc<Promises>,
 }
 
 impl Rig {
@@ -59,8 +61,9 @@ impl Rig {
         let deadline = Instant::now() + case.limit;
         let figures = Figures::new();
         let sockets = tempfile::tempdir().context("create a folder for sockets")?;
-        let ways = Vec::new();
-        Ok(Self { case: *case, world, dir, sockets, seed, events, deadline, figures, ways })
+        let (ways, promises) = (Vec::new(), Arc::default());
+        let case = *case;
+        Ok(Self { case, world, dir, sockets, seed, events, deadline, figures, ways, promises })
     }
 
     /// Where the case leaves its files.
@@ -102,7 +105,7 @@ impl Rig {
         let mut spec = Spec::new(self.case.guest, &base.image, &dir).accel(accel);
         spec = spec.qemu(&base.qemu.path).pvpanic().cpus(1 + needs.more_cpus);
         spec = spec.nic(Nic::VhostUser { socket: self.socket(), mac: address::guest_mac() });
-        if needs.watched == Some(Watched::Count) {
+        if needs.watched == Watched::Count {
             spec = TUNED.iter().fold(spec, |spec, arg| spec.kernel_arg(*arg));
             spec = spec.cpu_flag("-erms").cpu_flag("-fsrm");
         }
@@ -113,13 +116,15 @@ impl Rig {
             spec = spec.nvdimm(nvdimm);
         }
         let vnet = self.network(needs, &spec)?;
-        let watch = self.watch(needs)?;
+        let watch = self.watch(needs, accel)?;
+        self.promises.begin(watch.as_ref())?;
         if let Some(watch) = &watch {
             spec = spec.watch(watch.clone());
         }
         let program = std::fs::read(&base.programs.cases).context("read the guest half")?;
         let guest = spec.boot().context("boot")?;
-        Ok(Bench::equip(guest, vnet, medium, program, self.deadline)?.watched(watch))
+        let watched = (watch, Arc::clone(&self.promises));
+        Bench::equip(guest, vnet, medium, program, self.deadline, watched)
     }
 
     /// A saved guest that will have an NVDIMM of this size, with the guest half in it and nothing
@@ -148,20 +153,41 @@ impl Rig {
         Ok(bench)
     }
 
-    fn watch(&self, needs: Needs) -> anyhow::Result<Option<Watch>> {
-        let Some(watched) = needs.watched else { return Ok(None) };
-        self.step("build the observer");
+    fn watch(&self, needs: Needs, accel: Accel) -> anyhow::Result<Option<Watch>> {
+        let is_durable_known = needs.nvdimm.is_some() && accel == Accel::Tcg;
+        let watched = match needs.watched {
+            Watched::Durable if !is_durable_known => Watched::Nothing,
+            watched => watched,
+        };
+        if watched == Watched::Nothing {
+            return Ok(None);
+        }
         let (library, folder) = (self.world.observer()?, self.dir.join("observed"));
         let (rules, journal) = (Rules::default(), self.journal());
-        Ok(Some(match watched {
-            Watched::Count => Watch::count(&library, &folder),
-            Watched::Diff => Watch::diff(&library, &folder, rules),
-            Watched::Trace => Watch::trace(&library, &folder, rules, Some(&journal)),
-        }))
+        Ok(match watched {
+            Watched::Durable => Some(Watch::diff(&library, &folder, rules)),
+            Watched::Count => Some(Watch::count(&library, &folder)),
+            Watched::Trace => Some(Watch::trace(&library, &folder, rules, Some(&journal))),
+            Watched::Nothing => None,
+        })
+    }
+
+    /// Says that promises of durability will be broken on purpose; then it is wrong if none is.
+    pub(crate) fn some_promises_break(&self) {
+        self.promises.some_break();
+    }
+
+    /// The verdict on what programs promised to be durable, in all lives of all guests.
+    ///
+    /// # Errors
+    /// A promise did not hold, or the observer did not work.
+    pub(crate) fn judge_promises(&mut self) -> anyhow::Result<()> {
+        let count = self.promises.verdict(self.case.guest)?;
+        if count > 0 { self.count("promises", count) } else { Ok(()) }
     }
 
     fn network(&self, needs: Needs, spec: &Spec) -> anyhow::Result<Vnet> {
-        let ack_delay = (needs.watched == Some(Watched::Count)).then_some(ACK_DELAY);
+        let ack_delay = (needs.watched == Watched::Count).then_some(ACK_DELAY);
         let fault = needs.fault;
         let mut config =
             Config { ack_delay, fault, ..Config::new(self.socket(), address::host_end()) };

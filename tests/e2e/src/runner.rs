@@ -18,6 +18,7 @@ use crate::case::Case;
 use crate::console;
 use crate::cpu;
 use crate::outcome::{CaseResult, Cause, Outcome, judge};
+use crate::promises::Broken;
 use crate::rig::Rig;
 use crate::seed::Seed;
 use crate::world::World;
@@ -153,6 +154,7 @@ pub fn play(case: &Case, world: &Arc<World>, seed: Seed, events: &Sender<Message
     };
     let played = catch_unwind(AssertUnwindSafe(|| (case.run)(&mut rig)));
     let mut judged = judge(played.unwrap_or_else(|panic| Err(anyhow!(said_by(&*panic)))));
+    judged = with_promises(judged, rig.judge_promises());
     if judged.0 == Outcome::Pass
         && let Some(line) = console::warning(rig.dir())
     {
@@ -168,6 +170,21 @@ pub fn play(case: &Case, world: &Arc<World>, seed: Seed, events: &Sender<Message
     result.wall = began.elapsed();
     result.cpu = cpu::of_this_thread().saturating_sub(cpu_before);
     result
+}
+
+/// A verdict with that on promises: a case that passed needs both, one that failed may have done
+/// so because of a broken promise.
+fn with_promises(
+    (outcome, cause): (Outcome, Cause),
+    promises: anyhow::Result<()>,
+) -> (Outcome, Cause) {
+    match (outcome, promises) {
+        (Outcome::Pass, promises) => judge(promises),
+        (Outcome::Fail(why), Err(error)) if error.is::<Broken>() => {
+            (Outcome::Fail(format!("{why}; and {error}")), cause)
+        }
+        (outcome, _) => (outcome, cause),
+    }
 }
 
 fn blank(case: &Case, (outcome, by): (Outcome, Cause)) -> CaseResult {

@@ -101,7 +101,11 @@ impl World {
             root: Some(image.root.clone()),
         };
         let found = accel::probe(&boot, &qemu.path, &self.options.cache).context("look at KVM")?;
-        tell(&format!("guests run under {}", found.accel.name().to_uppercase()));
+        tell(&format!(
+            "guests run under {}{}",
+            found.accel.name().to_uppercase(),
+            sight(found.accel)
+        ));
         if self.options.accel == Some(Accel::Kvm) && found.accel != Accel::Kvm {
             bail!("KVM does not work here: {}", found.because);
         }
@@ -155,12 +159,13 @@ impl World {
         Ok(folder.join(name))
     }
 
-    /// The program of logs, right and wrong, built or found built.
+    /// A program that the observer is tried with, built or found built.
     ///
     /// # Errors
     /// The compiler's.
-    pub(crate) fn protocols(&self) -> anyhow::Result<PathBuf> {
-        self.once("protocols", || deploy::build_protocols(&self.options.root))
+    pub(crate) fn protocols(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let folder = self.once("protocols", || deploy::build_protocols(&self.options.root))?;
+        Ok(folder.join(name))
     }
 
     /// Where edited copies of the guest half are built.
@@ -223,6 +228,14 @@ impl World {
     /// Where a case leaves its files.
     pub fn case_dir(&self, case: &str) -> PathBuf {
         self.options.run_dir.join(case.replace("::", "-"))
+    }
+}
+
+/// What is not seen of guests.
+fn sight(accel: Accel) -> &'static str {
+    match accel {
+        Accel::Tcg => "",
+        Accel::Kvm => ": their flushes are not observed, so no promise of durability is judged",
     }
 }
 

@@ -66,6 +66,9 @@ fn main() -> anyhow::Result<()> {
         ("persistence::log", [pool, port, fault]) => {
             persistence::serve(pool, number(port)?, fault.parse()?)
         }
+        ("persistence::two_cpus", [pool, records]) => {
+            persistence::append_by_two(pool, number(records)?)
+        }
         ("power_loss::play", [pool, first]) => power_loss::play(pool, number(first)?),
         _ => bail!("no such case, or wrong arguments for it"),
     };

@@ -9,12 +9,18 @@ use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::str::FromStr;
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::ScopedJoinHandle;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
 use paste_net::{Batch, BufSet, Error, KernelDevice, Log, Packet, Pool, PoolSpec, Port, PortSpec};
 use serde_json::json;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::power_loss::Cable;
 use crate::tell::tell;
 
 /// Spares to ask for: one per packet that one run keeps, and those in flight.
@@ -75,6 +81,67 @@ pub(crate) fn serve(path: &str, port_number: u16, fault: Fault) -> anyhow::Resul
             return Ok(());
         }
     }
+}
+
+/// Two threads, each on a CPU of its own, append to one log what a third one receives, so many
+/// records each, and tell of each when it is durable. Before that it tells which these are.
+pub(crate) fn append_by_two(path: &str, records: usize) -> anyhow::Result<()> {
+    let pool = open(path)?;
+    let log = Log::open(&pool).context("recover the log")?;
+    for writer in 0..WRITERS {
+        for number in 0..records {
+            let bytes = record_of(writer, number);
+            tell(&json!({ "writer": writer, "len": bytes.len(), "hash": xxh3_64(&bytes) }))?;
+        }
+    }
+    tell(&json!({ "ready": true }))?;
+    let buffers = log.buffers().clone();
+    let spares = u32::try_from(WRITERS * records).context("few records")?;
+    let (log, mut cable) = (Mutex::new(log), Cable::new(&buffers, spares)?);
+    std::thread::scope(|scope| {
+        let (mut queues, mut writers) = (Vec::new(), Vec::new());
+        for writer in 0..WRITERS {
+            let (queue, packets) = sync_channel(1);
+            queues.push(queue);
+            let log = &log;
+            writers.push(scope.spawn(move || append(writer, &packets, log)));
+        }
+        for number in 0..records {
+            for (writer, queue) in queues.iter().enumerate() {
+                let packet = cable.receive(&buffers, &record_of(writer, number), 66)?;
+                queue.send(packet).context("hand a packet to a writer")?;
+            }
+        }
+        drop(queues);
+        let end = |writer: ScopedJoinHandle<'_, anyhow::Result<()>>| {
+            writer.join().map_err(|_| anyhow!("a writer panics"))?
+        };
+        writers.into_iter().try_for_each(end)
+    })
+}
+
+/// Threads that append, as many as the guest has CPUs.
+const WRITERS: usize = 2;
+
+fn append(writer: usize, packets: &Receiver<Packet>, log: &Mutex<Log>) -> anyhow::Result<()> {
+    // A flush counts for its CPU only (M9), and nobody but the kernel knows when it moves a thread.
+    let mut cpus = CpuSet::new();
+    cpus.set(writer).context("choose a CPU")?;
+    sched_setaffinity(Pid::from_raw(0), &cpus).context("stay on a CPU")?;
+    for packet in packets {
+        let mut batch = Batch::new();
+        batch.record([packet]);
+        let mut log = log.lock().map_err(|_| anyhow!("the other writer panicked"))?;
+        log.append(batch).map_err(|rejected| rejected.error).context("append")?;
+        tell(&json!({ "durable": writer }))?;
+    }
+    Ok(())
+}
+
+/// The bytes of a writer's record: no two are the same.
+fn record_of(writer: usize, number: usize) -> Vec<u8> {
+    let name = format!("record {number} of writer {writer}, ");
+    name.as_bytes().iter().copied().cycle().take(40 + 37 * (number % 29)).collect()
 }
 
 /// The pool, made anew if there is none yet.

@@ -19,7 +19,9 @@ use std::io::Read;
 use std::os::fd::AsFd;
 
 use anyhow::{Context, bail, ensure};
-use paste_net::{Batch, Log, Loopback, Packet, Pool, PoolId, PoolSpec, Port, PortSpec, marker};
+use paste_net::{
+    Batch, Buffers, Log, Loopback, Packet, Pool, PoolId, PoolSpec, Port, PortSpec, marker,
+};
 
 /// Entries of the log.
 const ENTRIES: u32 = 64;
@@ -58,6 +60,11 @@ struct Program<'a> {
 
 struct Open {
     log: Log,
+    cable: Cable,
+}
+
+/// A port without a kernel, and the NIC that this program plays.
+pub(crate) struct Cable {
     port: Port,
     nic: Loopback,
 }
@@ -97,7 +104,8 @@ impl Program<'_> {
                 let bytes = unhex(packet).context("read a packet")?;
                 let headers = HEADERS[self.packets % HEADERS.len()];
                 self.packets += 1;
-                packets.push(self.opened()?.receive(&bytes, headers)?);
+                let Open { log, cable } = self.opened()?;
+                packets.push(cable.receive(log.buffers(), &bytes, headers)?);
             }
             records.record(packets);
         }
@@ -110,24 +118,36 @@ impl Open {
     fn new(path: &str) -> anyhow::Result<Self> {
         let pool = Pool::open(path).context("open the pool")?;
         let log = Log::open(&pool).context("recover the log")?;
+        let cable = Cable::new(log.buffers(), SPARES)?;
+        Ok(Self { log, cable })
+    }
+}
+
+impl Cable {
+    /// A port that lends these buffers, and so many of them to keep packets with.
+    pub(crate) fn new(buffers: &Buffers, spares: u32) -> anyhow::Result<Self> {
         let nic = Loopback::new();
-        let spec = PortSpec::new("pst:0", log.buffers());
-        let spec = spec.slots(SLOTS).tx_slots(SLOTS).extra(SPARES);
+        let spec = PortSpec::new("pst:0", buffers);
+        let spec = spec.slots(SLOTS).tx_slots(SLOTS).extra(spares);
         let mut port = Port::open(nic.clone(), &spec).context("open the port")?;
         port.attach("eth0").context("attach the NIC")?;
         port.register(std::io::stdin().as_fd()).context("register")?;
-        Ok(Self { log, port, nic })
+        Ok(Self { port, nic })
     }
 
-    /// A packet, as if it had come over the network.
-    fn receive(&mut self, payload: &[u8], headers: u16) -> anyhow::Result<Packet> {
+    /// A packet, as if it had come over the network; a spare buffer of the pool takes its place.
+    pub(crate) fn receive(
+        &mut self,
+        buffers: &Buffers,
+        payload: &[u8],
+        headers: u16,
+    ) -> anyhow::Result<Packet> {
         let fd = std::os::fd::AsRawFd::as_raw_fd(&std::io::stdin());
         ensure!(self.nic.inject(fd, payload, headers), "nobody receives");
         self.port.rxsync().context("sync")?;
         let mut view = self.port.rx().context("look at the ring")?;
         let slot = view.next().context("look at a slot")?.context("find a slot")?;
-        let spare = self.log.buffers().spare().context("take a spare buffer")?;
-        Ok(slot.keep(spare))
+        Ok(slot.keep(buffers.spare().context("take a spare buffer")?))
     }
 }
 

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use vm::Mib;
-
 use crate::bench::Bench;
 use crate::cpu;
 use crate::needs::Needs;
@@ -39,9 +37,6 @@ pub(super) fn waits_in_vain(rig: &mut Rig) -> anyhow::Result<()> {
     rig.wait_in_vain()
 }
 
-/// How often a guest with an observer is compared with one without.
-const PAIRS: usize = 7;
-
 /// Measures what a guest with a network costs while nothing happens.
 pub(super) fn idles(rig: &mut Rig) -> anyhow::Result<()> {
     let bench = rig.boot(Needs::default())?;
@@ -51,25 +46,6 @@ pub(super) fn idles(rig: &mut Rig) -> anyhow::Result<()> {
     anyhow::ensure!(!rig.world().wait_for_cut(IDLE_TIME), "the run was cut short");
     let percent = (used(&bench) - before) / IDLE_TIME.as_secs_f64() * 100.0;
     rig.figure("idle_cpu_percent", percent);
-    Ok(())
-}
-
-/// Measures what an observer of what is durable costs: CPU time of pairs of guests that boot and
-/// load the module.
-pub(super) fn observer_cost(rig: &mut Rig) -> anyhow::Result<()> {
-    let mut ratios = Vec::new();
-    for pair in 1..=PAIRS {
-        rig.step(format!("pair {pair} of {PAIRS}"));
-        let seconds = |needs: Needs| {
-            let bench = rig.boot_with_module(needs, &[])?;
-            anyhow::Ok(bench.guest().cpu_seconds())
-        };
-        let needs = Needs::devdax(Mib(64));
-        let plain = seconds(needs)?;
-        ratios.push(seconds(needs.observed())? / plain);
-    }
-    ratios.sort_by(f64::total_cmp);
-    rig.figure("observer_cpu_ratio", ratios[ratios.len() / 2]);
     Ok(())
 }
 

@@ -8,6 +8,7 @@ mod example;
 mod inner;
 mod kmod;
 mod life;
+mod litmus;
 mod lossy;
 mod mutants;
 mod nic;
@@ -32,6 +33,7 @@ pub const CASES: &[Case] = &[
     Case::new("rig::reports_panic", rig_self::reports_panic),
     Case::new("rig::reports_reboot", rig_self::reports_reboot),
     Case::new("rig::reports_lost_vm", rig_self::reports_lost_vm),
+    Case::new("rig::reports_broken_promise", rig_self::reports_broken_promise).emulated(),
     Case::new("kmod::in_guest", kmod::in_guest).within(Duration::from_mins(12)),
     Case::new("nic::ordinary", nic::ordinary),
     Case::new("abi::rows", abi::rows),
@@ -52,8 +54,12 @@ pub const CASES: &[Case] = &[
     Case::new("buffers::lossy", lossy::lossy),
     Case::new("observer::traced", observed::traced).emulated(),
     Case::new("observer::asserted", observed::asserted).emulated(),
+    Case::new("observer::cost", observed::cost).emulated().alone(),
+    Case::new("observer::litmus", litmus::models).on_host(),
+    Case::new("observer::two_cpus", litmus::two_cpus).emulated(),
     Case::new("restored::judges", restored::judges).emulated(),
     Case::new("persistence::log", persistence::log).emulated().within(Duration::from_mins(10)),
+    Case::new("persistence::two_cpus", persistence::two_cpus).emulated(),
     Case::new("persistence::ack_early", persistence::ack_early).emulated(),
     Case::new("persistence::no_reserve", persistence::no_reserve).emulated(),
     Case::new("power_loss::torn_dma", power_loss::torn_dma).emulated(),
@@ -64,7 +70,7 @@ pub const CASES: &[Case] = &[
 ];
 
 /// Cases that are chosen by their whole name only: most end badly on purpose, so that the tests of
-/// the exit statuses can see how that is reported; three measure.
+/// the exit statuses can see how that is reported; two measure.
 pub const HIDDEN: &[Case] = &[
     Case::new("inner::passes", inner::passes).on_host(),
     Case::new("inner::says_no", inner::says_no).on_host(),
@@ -76,6 +82,5 @@ pub const HIDDEN: &[Case] = &[
     Case::new("inner::waits_long", inner::waits_in_vain).on_host(),
     Case::new("inner::needs_a_guest", inner::needs_a_guest),
     Case::new("inner::idles", inner::idles).alone(),
-    Case::new("inner::observer_cost", inner::observer_cost).emulated().alone(),
     Case::new("inner::conserved_long", buffers::conserved_long),
 ];

@@ -12,7 +12,7 @@ use crate::bench::{Bench, DarkBench, PATIENCE, PORT};
 use crate::medium::Medium;
 use crate::needs::Needs;
 use crate::oracle::Span;
-use crate::oracle::records::{Record, judge_ownership, judge_recovery, lost};
+use crate::oracle::records::{Record, judge_ownership, judge_recovery, judge_writers, lost};
 use crate::part::{Part, number};
 use crate::rig::Rig;
 use crate::seed::Seed;
@@ -26,18 +26,22 @@ const LENGTHS: [usize; 3] = [64, 1024, 4096];
 /// The most records between two losses of power.
 const MOST: u64 = 24;
 
+/// Records that each of two CPUs would append if the power did not go.
+const BY_EACH: u64 = 100;
+
 /// The guest's pool.
 const POOL: &str = "/dev/dax0.0";
 
 /// After each loss of power all acknowledged records are there, and the log goes on.
 pub(super) fn log(rig: &mut Rig) -> anyhow::Result<()> {
     let mut story = Story::begin(rig, "none")?;
-    let mut bench = rig.boot(Needs::devdax(Mib(32)).observed())?;
+    let mut bench = rig.boot(Needs::devdax(Mib(32)))?;
     for cut in 0..CUTS {
         rig.step(format!("cut the power, {} of {CUTS}", cut + 1));
         let records = 1 + rig.seed().part(cut).below(MOST);
         let session = story.serve(&bench, records).with_context(|| format!("run {cut}"))?;
-        kept_promises(&bench)?;
+        let promised = bench.watch()?.assertions().context("read what was promised")?;
+        ensure!(!promised.is_empty(), "the library has promised nothing");
         let dark = session.power_fail(bench);
         story
             .lose(&dark, rig.seed().part(0x20_0000 + cut))
@@ -52,10 +56,38 @@ pub(super) fn log(rig: &mut Rig) -> anyhow::Result<()> {
     verdict
 }
 
+/// Two CPUs append to one log at the same time until the power goes; what each was told to be
+/// durable is there.
+pub(super) fn two_cpus(rig: &mut Rig) -> anyhow::Result<()> {
+    let bench = rig.boot(Needs::devdax(Mib(32)).cpus(2))?;
+    let mut part = bench.part("persistence::two_cpus", &[POOL, &BY_EACH.to_string()])?;
+    let mut planned = vec![Vec::new(); 2];
+    for told in part.collect_until("ready")?.0 {
+        let writer = planned.get_mut(index(&told, "writer")?).context("one of two writers")?;
+        writer.push(record(&told)?);
+    }
+    let mut acked = Vec::new();
+    for _ in 0..BY_EACH / 2 + rig.seed().part(1).below(BY_EACH) {
+        acked.push(index(&part.hear()?, "durable")?);
+    }
+    rig.step("cut the power under two CPUs");
+    let dark = bench.power_fail();
+    let both = [0, 1].map(|writer| acked.contains(&writer));
+    ensure!(both == [true; 2], "only one CPU appended: {acked:?}");
+    let judge = |recovered: &[Record]| judge_writers(&planned, &acked, recovered);
+    rig.count("states", lose(&dark, rig.seed(), judge)?)?;
+    rig.count("records_acked", acked.len() as u64)?;
+    rig.step("recover in the guest");
+    let bench = dark.boot()?;
+    let mut part = bench.part("persistence::recover", &[POOL])?;
+    judge(&records(&part.collect_until("recovered")?.0)?).map_err(|why| anyhow!(why))?;
+    part.end()
+}
+
 /// The judge says no when the server replies before it stores.
 pub(super) fn ack_early(rig: &mut Rig) -> anyhow::Result<()> {
     let mut story = Story::begin(rig, "ack_early")?;
-    let bench = rig.boot(Needs::devdax(Mib(64)).observed())?;
+    let bench = rig.boot(Needs::devdax(Mib(64)))?;
     let dark = story.serve(&bench, 5)?.power_fail(bench);
     must_fail(story.lose(&dark, rig.seed()), "were acknowledged")?;
     must_fail(story.recover(&dark.boot()?), "were acknowledged")
@@ -159,22 +191,9 @@ impl Story {
 
     /// Judges everything that the loss of power may have left, and leaves one of it.
     fn lose(&mut self, dark: &DarkBench, seed: Seed) -> anyhow::Result<()> {
-        let (state, durable) = dark.states()?;
-        let start = usize::try_from(dark.nvdimm()?.of_pool(0, 0)?.start).context("a place")?;
-        let plan = Plan { seed: seed.part(0).below(u64::MAX), ..Plan::default() };
-        let mut checker = |view: &View<'_>| {
-            let recovered = remains(&view.image[start..]);
-            let verdict =
-                recovered.and_then(|recovered| judge_recovery(&self.sent, self.acked, &recovered));
-            Ok(verdict.map_or_else(Verdict::Bad, |()| Verdict::Good))
-        };
-        let found = explore_state(durable, state.lines, Vec::new(), &plan, &mut checker);
-        self.states += found.states;
-        if let Some(failure) = found.failures.first() {
-            let (failing, states) = (found.failing, found.states);
-            bail!("{failing} of {states} states: {} ({:?})", failure.why, failure.choice);
-        }
-        dark.settle(Survivors::Random(plan.seed))
+        let judge = |recovered: &[Record]| judge_recovery(&self.sent, self.acked, recovered);
+        self.states += lose(dark, seed, judge)?;
+        Ok(())
     }
 
     /// Recovery without a run after it.
@@ -188,7 +207,7 @@ impl Story {
     /// acknowledged from now on. The places of the records in the NVDIMM.
     fn judge(&mut self, part: &mut Part, nvdimm: &Medium) -> anyhow::Result<Vec<Span>> {
         let (told, _) = part.collect_until("recovered")?;
-        let recovered = told.iter().map(record).collect::<anyhow::Result<Vec<_>>>()?;
+        let recovered = records(&told)?;
         self.lost += lost(&self.sent, self.acked, &recovered);
         judge_recovery(&self.sent, self.acked, &recovered).map_err(|why| anyhow!(why))?;
         self.sent.truncate(recovered.len());
@@ -231,16 +250,27 @@ impl Story {
     }
 }
 
-/// Whether all that the library has promised to be durable was so at that moment.
-fn kept_promises(bench: &Bench) -> anyhow::Result<()> {
-    let all = bench.watch()?.assertions().context("read the verdicts on promises")?;
-    ensure!(!all.is_empty(), "the library has promised nothing");
-    let broken: Vec<_> = all.iter().filter(|one| !one.missing.is_empty()).collect();
-    if let Some(first) = broken.first() {
-        let (broken, all) = (broken.len(), all.len());
-        bail!("{broken} of {all} times something else was durable than was promised: {first:?}");
+/// Judges everything that a loss of power may have left in a pool, and leaves one of it; how many
+/// states that are.
+fn lose(
+    dark: &DarkBench,
+    seed: Seed,
+    judge: impl Fn(&[Record]) -> Result<(), String>,
+) -> anyhow::Result<u64> {
+    let (state, durable) = dark.states()?;
+    let start = usize::try_from(dark.nvdimm()?.of_pool(0, 0)?.start).context("a place")?;
+    let plan = Plan { seed: seed.part(0).below(u64::MAX), ..Plan::default() };
+    let mut checker = |view: &View<'_>| {
+        let verdict = remains(&view.image[start..]).and_then(|recovered| judge(&recovered));
+        Ok(verdict.map_or_else(Verdict::Bad, |()| Verdict::Good))
+    };
+    let found = explore_state(durable, state.lines, Vec::new(), &plan, &mut checker);
+    if let Some(failure) = found.failures.first() {
+        let (failing, states) = (found.failing, found.states);
+        bail!("{failing} of {states} states: {} ({:?})", failure.why, failure.choice);
     }
-    Ok(())
+    dark.settle(Survivors::Random(plan.seed))?;
+    Ok(found.states)
 }
 
 /// The records in an image of the pool.
@@ -251,6 +281,14 @@ fn remains(image: &[u8]) -> Result<Vec<Record>, String> {
         Record { len: bytes.len(), hash: hash(&bytes) }
     });
     Ok(records.collect())
+}
+
+fn records(told: &[Value]) -> anyhow::Result<Vec<Record>> {
+    told.iter().map(record).collect()
+}
+
+fn index(told: &Value, name: &str) -> anyhow::Result<usize> {
+    usize::try_from(number(told, name)?).with_context(|| format!("read {name:?}"))
 }
 
 fn record(told: &Value) -> anyhow::Result<Record> {

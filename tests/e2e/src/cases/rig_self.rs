@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use vm::Command;
+use vm::{Command, Mib};
 
+use super::observed;
 use crate::case::Case;
 use crate::needs::Needs;
 use crate::outcome::{CaseResult, Cause};
@@ -62,6 +63,16 @@ pub(super) fn reports_lost_vm(rig: &mut Rig) -> anyhow::Result<()> {
         part.end()
     });
     expect(&rig.play(&inner), "lost_vm", Cause::GuestDied, &["lost VM"])
+}
+
+/// A program that promises what is not durable fails a case that asked for nothing.
+pub(super) fn reports_broken_promise(rig: &mut Rig) -> anyhow::Result<()> {
+    let inner = Case::new("rig::inner_promises", |rig| {
+        let bench = observed::boot(rig, Needs::devdax(Mib(16)))?;
+        ["good", "no_flush"].into_iter().try_for_each(|way| observed::write(&bench, way))
+    });
+    let words = ["debian-12", "6 of 12 promises", "promise 1 at pc 0x", "line ", "not flushed"];
+    expect(&rig.play(&inner.emulated()), "fail", Cause::Verdict, &words)
 }
 
 /// Whether an inner case was reported as `outcome` by `cause` in these words.

@@ -33,6 +33,27 @@ pub(crate) fn judge_recovery(sent: &[Record], acked: usize, recovered: &[Record]
     Ok(())
 }
 
+/// Whether the recovered records are those of writers who append to one log at the same time: each
+/// writer's first ones in its order, and the first ones of all by the writers in `acked`.
+pub(crate) fn judge_writers(
+    planned: &[Vec<Record>],
+    acked: &[usize],
+    recovered: &[Record],
+) -> Verdict {
+    let mut next = vec![0; planned.len()];
+    let mut sent = Vec::new();
+    for (number, record) in recovered.iter().enumerate() {
+        let is_next = |writer: &usize| planned[*writer].get(next[*writer]) == Some(record);
+        let writer = acked.get(number).copied().or_else(|| (0..planned.len()).find(is_next));
+        let record = writer.and_then(|writer| planned[writer].get(next[writer]));
+        sent.extend(record);
+        if let Some(writer) = writer {
+            next[writer] += 1;
+        }
+    }
+    judge_recovery(&sent, acked.len(), recovered)
+}
+
 /// How many acknowledged records are missing or damaged.
 pub(crate) fn lost(sent: &[Record], acked: usize, recovered: &[Record]) -> usize {
     let kept = |number: &usize| recovered.get(*number) == sent.get(*number);
@@ -70,6 +91,18 @@ mod tests {
             assert_eq!(lost(&sent, 2, &sent[..kept]), 0);
         }
         assert_eq!(judge_recovery(&[], 0, &[]), Ok(()));
+    }
+
+    #[test]
+    fn records_of_two_writers_may_be_mixed_but_not_change_places() {
+        let planned = [records(&[1, 2, 3]), records(&[11, 12, 13])];
+        let judge = |acked: &[usize], hashes| judge_writers(&planned, acked, &records(hashes));
+        assert_eq!(judge(&[0, 1, 1], &[1, 11, 12]), Ok(()));
+        assert_eq!(judge(&[0, 1, 1], &[1, 11, 12, 13, 2]), Ok(()));
+        assert!(judge(&[0, 1, 1], &[1, 11]).unwrap_err().contains("2 were recovered"));
+        assert!(judge(&[0, 1, 1], &[1, 12, 11]).unwrap_err().contains("record 1"));
+        assert!(judge(&[0], &[1, 12]).unwrap_err().contains("never sent"));
+        assert!(judge(&[], &[7]).unwrap_err().contains("never sent"));
     }
 
     #[test]
