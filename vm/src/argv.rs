@@ -63,7 +63,10 @@ fn observer(args: &mut Args, spec: &Spec, wiring: &Wiring, watch: &Watch) {
     option("out", &watch.out());
     match &watch.mode {
         Mode::Count => {}
-        Mode::Diff => option("durable", &watch.durable()),
+        Mode::Diff => {
+            option("durable", &watch.durable());
+            option("cuts", &watch.cuts());
+        }
         Mode::Trace { journal } => {
             option("traces", &watch.traces());
             if let Some(journal) = journal {

@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::watch::Cut;
+
 /// The result of everything in this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -89,6 +91,9 @@ pub enum Failure {
     Rebooted(String),
     /// A fatal console line without a panic: lockup, hung task, failed boot.
     Hung(String),
+    /// It lost its power at a marker, as it or somebody else had asked for.
+    /// [`crate::Guest::lost_power`] has what is left.
+    PowerLost(Cut),
     /// QEMU or the agent's channel vanished: there is no verdict.
     Lost(String),
     /// The deadline passed and nothing explains why.
@@ -106,6 +111,7 @@ impl fmt::Display for Failure {
             Failure::Panicked(why) => write!(f, "guest panicked ({why})"),
             Failure::Rebooted(why) => write!(f, "unexpected reboot ({why})"),
             Failure::Hung(why) => write!(f, "guest hangs ({why})"),
+            Failure::PowerLost(cut) => write!(f, "the power was cut at marker {cut}"),
             Failure::Lost(why) => write!(f, "lost VM ({why})"),
             Failure::Timeout(after) => write!(f, "timeout after {:.1} s", after.as_secs_f64()),
             Failure::Start(why) => write!(f, "QEMU did not start ({})", why.trim()),

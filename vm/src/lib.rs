@@ -3,7 +3,7 @@
 //! The life of a guest is a chain of types, so that misuse does not compile:
 //!
 //! ```text
-//! Spec --boot--> Guest --power_fail | shut_down--> PowerLost --boot--> Guest
+//! Spec --boot--> Guest --power_fail | shut_down | lost_power--> PowerLost --boot--> Guest
 //! Spec --template--> Template --restore, any number of times--> Guest
 //! ```
 //!
@@ -33,6 +33,7 @@ mod channel;
 pub mod check;
 mod command;
 mod console;
+pub mod cut;
 pub mod error;
 pub mod evidence;
 mod guest;
@@ -57,6 +58,7 @@ pub mod watch;
 pub use ::crash;
 pub use accel::Accel;
 pub use command::{Command, Exit, ExitCode};
+pub use cut::{NotCut, PendingCut};
 pub use error::{Error, Failure, GuestError, Result};
 pub use guest::Guest;
 pub use nvdimm::Nvdimm;

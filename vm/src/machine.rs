@@ -24,13 +24,16 @@ use crate::evidence::{Evidence, Fatal};
 use crate::process::{Child, Program, Sink};
 use crate::qmp::{NoReply, Qmp};
 use crate::spec::Spec;
-use crate::watch::Watch;
+use crate::watch::{Cut, Watch};
 
 /// How many console lines an error shows.
 const SHOWN: usize = 30;
 
 /// How long QEMU may take to answer a command, and to end after its guest did.
 pub(crate) const QEMU_TIME: Duration = Duration::from_secs(30);
+
+/// What is done while the guest is to lose its power at a marker.
+const WAIT_CUT: &str = "wait for a loss of power at a marker";
 
 /// One running QEMU.
 #[derive(Debug)]
@@ -48,6 +51,7 @@ pub(crate) struct Machine {
     migration: Mutex<Receiver<String>>,
     pub(crate) ram: Ram,
     stderr: PathBuf,
+    pub(crate) watch: Option<Watch>,
 }
 
 /// Why a wait for the guest ended without its answer.
@@ -136,6 +140,7 @@ impl Machine {
             migration,
             ram,
             stderr,
+            watch: spec.watch.clone(),
         }))
     }
 
@@ -207,6 +212,24 @@ impl Machine {
         Error::Guest(Box::new(GuestError { guest, doing, failure, console }))
     }
 
+    /// Waits until the guest has lost its power at a marker.
+    pub(crate) fn wait_cut(&self, time: Duration) -> Result<()> {
+        let ended = self.child().wait(Instant::now() + time)?.is_some();
+        if !ended {
+            // An observer that could not keep what it saw has said so.
+            self.cut()?;
+            return Err(self.error(WAIT_CUT, Silence::Deadline(time)));
+        }
+        match self.cut()? {
+            Some(_) => Ok(()),
+            None => Err(self.error(WAIT_CUT, Silence::Closed)),
+        }
+    }
+
+    fn cut(&self) -> Result<Option<Cut>> {
+        Ok(self.watch.as_ref().map(Watch::cut).transpose()?.flatten())
+    }
+
     /// Waits until QEMU has ended by itself; whether the guest asked for that.
     pub(crate) fn wait_end(&self, time: Duration) -> Result<bool> {
         let ended = self.child().wait(Instant::now() + time)?.is_some();
@@ -259,7 +282,9 @@ impl Machine {
             return failure.unwrap_or(Failure::Lost("the agent's channel is closed".into()));
         };
         self.join_readers();
-        self.evidence.failure().unwrap_or_else(|| self.qemu_died(status))
+        // What the observer could not tell, a status tells.
+        let cut = || self.cut().ok().flatten().map(Failure::PowerLost);
+        self.evidence.failure().or_else(cut).unwrap_or_else(|| self.qemu_died(status))
     }
 
     /// QEMU's run state, if QEMU stopped the guest unasked and lives on.

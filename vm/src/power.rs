@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::guest::Guest;
 use crate::nvdimm::Nvdimm;
 use crate::spec::Spec;
+use crate::watch::{Cut, Watch};
 
 /// A guest without power. Its memory is gone; its NVDIMMs are files to look at. It can only boot.
 #[derive(Debug)]
@@ -33,6 +34,14 @@ impl PowerLost {
     /// Its NVDIMMs in plug order.
     pub fn nvdimms(&self) -> &[Nvdimm] {
         &self.spec.nvdimms
+    }
+
+    /// The marker at which it lost its power, if it was at one.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Invalid`] about the observer's file.
+    pub fn cut(&self) -> Result<Option<Cut>> {
+        Ok(self.spec.watch.as_ref().map(Watch::cut).transpose()?.flatten())
     }
 
     /// The crash state in which its first NVDIMM is left, with what was durable; if an observer in

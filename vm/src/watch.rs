@@ -8,11 +8,12 @@ mod told;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crash::cut::BYTES;
 use crash::{CrashState, InFlight, Line, Live, Pc, Rules};
 
 use crate::error::{Error, Result};
 use told::Told;
-pub use told::{Asserted, Kept, Stats};
+pub use told::{Asserted, Cut, Kept, Stats};
 
 /// How a guest is watched.
 #[derive(Debug, Clone)]
@@ -63,6 +64,11 @@ impl Watch {
         self.folder.join("durable.img")
     }
 
+    /// Diff mode: where a loss of power at a marker is asked for.
+    pub(crate) fn cuts(&self) -> PathBuf {
+        self.folder.join("cuts")
+    }
+
     /// Trace mode: a folder for each time between ARM and DISARM.
     pub(crate) fn traces(&self) -> PathBuf {
         self.folder.join("traces")
@@ -83,10 +89,15 @@ impl Watch {
         let folder = &self.folder;
         match fs::remove_dir_all(folder) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::io("clear", folder, error))
+                return Err(Error::io("clear", folder, error));
             }
-            _ => fs::create_dir_all(folder).map_err(|error| Error::io("create", folder, error)),
+            _ => fs::create_dir_all(folder).map_err(|error| Error::io("create", folder, error))?,
         }
+        if self.knows_durable() {
+            let cuts = self.cuts();
+            fs::write(&cuts, [0; BYTES]).map_err(|error| Error::io("create", &cuts, error))?;
+        }
+        Ok(())
     }
 
     /// The counters that were told so far, in order.
@@ -143,18 +154,17 @@ impl Watch {
         self.told(|told| if let Told::Unmapped(one) = told { Some(Pc(one.pc)) } else { None })
     }
 
-    /// Whether the guest lost power at a marker CUT; the marker's id.
+    /// Whether the guest lost its power at a marker; which.
     ///
     /// # Errors
     /// As [`Watch::stats`].
-    pub fn cut(&self) -> Result<Option<u64>> {
-        let id = |told| if let Told::Cut(cut) = told { Some(cut.id) } else { None };
-        Ok(self.told(id)?.pop())
+    pub fn cut(&self) -> Result<Option<Cut>> {
+        Ok(self.told(|told| if let Told::Cut(cut) = told { Some(cut) } else { None })?.pop())
     }
 
     /// Diff mode: the crash state in which QEMU's end left this NVDIMM, with what was durable.
-    /// At a CUT it is complete; else what was flushed and not fenced counts as not flushed, which
-    /// leaves out values between the durable and the live one (M15).
+    /// At a marker it is complete; else what was flushed and not fenced counts as not flushed,
+    /// which leaves out values between the durable and the live one (M15).
     pub(crate) fn last_state(&self, live: &Path) -> Result<(CrashState, Vec<u8>)> {
         if self.cut()?.is_some() {
             return self.read_state("cut");
@@ -228,9 +238,9 @@ mod tests {
         // A guest that cut its own power has told more.
         let told = CrashState { lines: Vec::new(), ..state };
         fs::write(dir.path().join("w/cut.json"), serde_json::to_vec(&told).unwrap()).unwrap();
-        fs::write(watch.out(), "{\"cut\":7,\"n\":1}\n").unwrap();
+        fs::write(watch.out(), "{\"cut\":7,\"n\":1,\"op\":\"cut\"}\n").unwrap();
         assert_eq!(watch.last_state(&live).unwrap().0, told);
-        assert_eq!(watch.cut().unwrap(), Some(7));
+        assert_eq!(watch.cut().unwrap().map(|cut| cut.id), Some(7));
         fs::write(&live, [1; LINE]).unwrap();
         fs::write(watch.out(), "").unwrap();
         assert!(watch.last_state(&live).unwrap_err().to_string().contains("another size"));

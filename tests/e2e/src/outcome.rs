@@ -142,7 +142,7 @@ pub fn judge(result: anyhow::Result<()>) -> (Outcome, Cause) {
 fn judge_guest(failure: &Failure, why: String) -> (Outcome, Cause) {
     match failure {
         Failure::Lost(_) => (Outcome::LostVm(why), Cause::GuestDied),
-        Failure::Panicked(_) | Failure::Rebooted(_) | Failure::Hung(_) => {
+        Failure::Panicked(_) | Failure::Rebooted(_) | Failure::Hung(_) | Failure::PowerLost(_) => {
             (Outcome::Fail(why), Cause::GuestDied)
         }
         Failure::Timeout(_) => (Outcome::Fail(why), Cause::Timeout),

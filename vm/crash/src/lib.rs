@@ -3,7 +3,8 @@
 //! The rules are those of `docs/crash-model.md`; the code cites them as M1, M2 and so on. Pure: no
 //! guest, no QEMU, no process, only byte slices.
 //!
-//! - [`line`](mod@line), [`event`], [`marker`], [`rules`]: the words of the model.
+//! - [`line`](mod@line), [`event`], [`marker`], [`rules`]: the words of the model; [`cut`]: at
+//!   which marker power is to be lost.
 //! - [`journal`]: what a device wrote, told by the device.
 //! - [`trace`], [`recording`]: what was seen of a run, as a file and in memory.
 //! - [`image`](mod@image): how an NVDIMM's bytes are kept.
@@ -19,6 +20,7 @@
 
 pub mod assertion;
 pub mod checker;
+pub mod cut;
 pub mod event;
 pub mod explore;
 pub mod image;
@@ -38,6 +40,7 @@ pub mod symbols;
 pub mod trace;
 
 pub use checker::{Checker, Fault, InTurn, Judges, Verdict, View};
+pub use cut::CutAt;
 pub use event::{
     Context, Dma, Event, Fence, FenceKind, Flush, FlushKind, Pc, Store, StoreBytes, Vcpu,
 };

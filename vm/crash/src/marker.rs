@@ -31,12 +31,36 @@ pub enum Op {
     Stats = 7,
 }
 
+/// All operations, with their names for people.
+const NAMES: [(Op, &str); 7] = [
+    (Op::Arm, "arm"),
+    (Op::Snap, "snap"),
+    (Op::Cut, "cut"),
+    (Op::AssertPersisted, "assert"),
+    (Op::Checkpoint, "checkpoint"),
+    (Op::Disarm, "disarm"),
+    (Op::Stats, "stats"),
+];
+
 impl Op {
     /// The operation with this number.
     pub fn from_number(number: u8) -> Option<Self> {
-        use Op::{Arm, AssertPersisted, Checkpoint, Cut, Disarm, Snap, Stats};
-        let all = [Arm, Snap, Cut, AssertPersisted, Checkpoint, Disarm, Stats];
-        all.into_iter().find(|op| *op as u8 == number)
+        NAMES.iter().find(|(op, _)| *op as u8 == number).map(|(op, _)| *op)
+    }
+
+    /// The operation with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        NAMES.iter().find(|(_, known)| *known == name).map(|(op, _)| *op)
+    }
+
+    /// Its name for people.
+    pub fn name(self) -> &'static str {
+        NAMES[usize::from(self as u8 - 1)].1
+    }
+
+    /// Whether one of its arguments is an id.
+    pub fn has_id(self) -> bool {
+        !matches!(self, Self::Arm | Self::Disarm)
     }
 
     /// What an instruction's bytes say, if they are a known marker.
@@ -66,6 +90,15 @@ pub struct Marker {
     pub ranges: Vec<Range>,
 }
 
+impl Marker {
+    /// Which of its kind it is.
+    pub fn id(&self) -> Option<u64> {
+        let [first, _, third] = self.args;
+        let id = if self.op == Op::AssertPersisted { third } else { first };
+        self.op.has_id().then_some(id)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,7 +108,8 @@ mod tests {
         for number in 0..=u8::MAX {
             let instruction = [&NOP[..], &[number]].concat();
             assert_eq!(Op::decode(&instruction).is_some(), (1..=7).contains(&number));
-            assert!(Op::from_number(number).is_none_or(|op| op as u8 == number));
+            let op = Op::from_number(number);
+            assert!(op.is_none_or(|op| op as u8 == number && Op::from_name(op.name()) == Some(op)));
         }
         assert_eq!(Op::decode(b"\x0f\x1f\x80PST\x04"), Some(Op::AssertPersisted));
         assert_eq!(Op::decode(b"\x0f\x1f\x80PST"), None);

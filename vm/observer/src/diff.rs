@@ -6,12 +6,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crash::cut::{Count, Page};
 use crash::{CrashState, DiffModel, Event, FenceKind, Fences, Marker, Op, Rules, Vcpu};
 use memmap2::MmapMut;
 
 use crate::image;
 use crate::lines::Line;
-use crate::memory;
+use crate::memory::{self, Words};
 use crate::open::Open;
 use crate::times::Times;
 use crate::window::Window;
@@ -29,20 +30,52 @@ pub(crate) struct Diff {
     durable: PathBuf,
     times: Times,
     kept: u32,
+    cuts: Option<Cuts>,
     fences: Fences,
     /// Spares the model the kernel's locks while something of another context is pending: it
     /// would look through all of it each time.
     open: Open,
 }
 
+/// Where somebody may ask for a loss of power at a marker.
+#[derive(Debug)]
+pub(crate) struct Cuts {
+    words: Words,
+    count: Count,
+}
+
+impl Cuts {
+    /// Maps the file that whoever asks has made.
+    pub(crate) fn map(path: &Path) -> Result<Self, String> {
+        let name = path.display();
+        let words = Words::map(path).map_err(|error| format!("map {name}: {error}"))?;
+        page(&words).ok_or_else(|| format!("map {name}: it is too short"))?;
+        Ok(Self { words, count: Count::default() })
+    }
+
+    /// Whether power is to be lost at this marker: at which time since that was asked for.
+    fn take(&mut self, marker: &Marker) -> Option<u64> {
+        self.count.take(&page(&self.words)?, marker)
+    }
+}
+
+fn page(words: &Words) -> Option<Page<'_>> {
+    Page::map(|n| words.word(n))
+}
+
 impl Diff {
     /// Begins: what the NVDIMM holds now is durable.
-    pub(crate) fn begin(window: &Window, durable: &Path, rules: Rules) -> io::Result<Self> {
+    pub(crate) fn begin(
+        window: &Window,
+        durable: &Path,
+        cuts: Option<Cuts>,
+        rules: Rules,
+    ) -> io::Result<Self> {
         let mut image = memory::shared(durable, window.live.len())?;
         window.live.copy(0, &mut image);
         let model = DiffModel::new(image, rules);
         let (durable, times, open) = (durable.to_owned(), Times::default(), Open::default());
-        Ok(Self { model, durable, times, kept: 0, fences: rules.fences, open })
+        Ok(Self { model, durable, times, kept: 0, cuts, fences: rules.fences, open })
     }
 
     /// Whether a fence of this CPU could change anything.
@@ -51,22 +84,22 @@ impl Diff {
     }
 
     /// Takes an event in; what there is to tell.
-    pub(crate) fn take(&mut self, event: &Event, window: &Window) -> io::Result<Option<Line>> {
+    pub(crate) fn take(&mut self, event: &Event, window: &Window) -> io::Result<Vec<Line>> {
         if let Event::Fence(fence) = event
             && fence.kind == FenceKind::Locked
             && !self.open.waits_in(fence.vcpu, fence.context, self.fences)
         {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         self.open.note(event);
         self.model.apply(event, &window.live);
-        let Event::Marker(marker) = event else { return Ok(None) };
-        match marker.op {
-            Op::AssertPersisted => Ok(Some(self.judge(marker, window))),
-            Op::Snap => self.snap(marker, window),
-            Op::Cut => self.cut(marker, window),
-            Op::Arm | Op::Disarm | Op::Checkpoint | Op::Stats => Ok(None),
-        }
+        let Event::Marker(marker) = event else { return Ok(Vec::new()) };
+        let told = match marker.op {
+            Op::AssertPersisted => Some(self.judge(marker, window)),
+            Op::Snap => self.snap(marker, window)?,
+            Op::Arm | Op::Cut | Op::Disarm | Op::Checkpoint | Op::Stats => None,
+        };
+        Ok(told.into_iter().chain(self.cut(marker, window)?).collect())
     }
 
     fn judge(&self, marker: &Marker, window: &Window) -> Line {
@@ -96,10 +129,12 @@ impl Diff {
     }
 
     fn cut(&mut self, marker: &Marker, window: &Window) -> io::Result<Option<Line>> {
-        let Some(n) = self.times.hit(marker) else { return Ok(None) };
+        let asked = self.cuts.as_mut().and_then(|cuts| cuts.take(marker));
+        let cuts_itself = || (marker.op == Op::Cut).then(|| self.times.hit(marker)).flatten();
+        let Some(n) = asked.or_else(cuts_itself) else { return Ok(None) };
         let durable = self.durable.file_name().unwrap_or_default().to_string_lossy().into_owned();
         self.keep("cut", &durable, window)?;
-        Ok(Some(Line::Cut { cut: marker.args[0], n }))
+        Ok(Some(Line::cut(marker, n)))
     }
 
     fn keep(&self, name: &str, image: &str, window: &Window) -> io::Result<()> {

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use crash::model::diff::Missing;
+use crash::{Marker, Op};
 use serde::Serialize;
 
 /// One line.
@@ -42,12 +43,15 @@ pub(crate) enum Line {
         /// The name of the state's file.
         state: String,
     },
-    /// CUT: power was lost; the last line of a guest's life.
+    /// CUT, or a marker at which a cut was asked for: power was lost; the last line of a guest's
+    /// life.
     Cut {
-        /// The marker's id.
+        /// The marker's id, 0 if it has none.
         cut: u64,
-        /// How often it was executed.
+        /// How often it was executed; since a cut was asked for, if that is why.
         n: u64,
+        /// The marker's operation.
+        op: Op,
     },
     /// DISARM, or the end: a trace is complete.
     Recorded {
@@ -68,6 +72,12 @@ pub(crate) enum Line {
     },
 }
 
+impl Line {
+    /// Power is lost at a marker.
+    pub(crate) fn cut(marker: &Marker, n: u64) -> Self {
+        Self::Cut { cut: marker.id().unwrap_or_default(), n, op: marker.op }
+    }
+}
 /// The most bytes of lines: a guest that executes markers for ever fills nobody's disk.
 const MOST: u64 = 64 << 20;
 

@@ -3,11 +3,12 @@
 //!
 //! Nothing here forms a reference into them: bytes are copied by volatile loads, so that a change
 //! in the middle gives old or new words and nothing worse. Files are never shortened while mapped
-//! (who made them holds them), so no load can fail.
+//! (who made them holds them), so no load can fail. Words that both sides write are atomic.
 
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 
 use crash::line::{LINE, Line, LineBytes, WORD};
 use crash::model::live::Live;
@@ -66,6 +67,32 @@ impl Live for Memory {
             now.is_some_and(|now| now != **word)
         });
         differs.map(|(_, at)| Line(at / LINE as u64))
+    }
+}
+
+/// A file of words that another process reads and writes at the same time.
+#[derive(Debug)]
+pub(crate) struct Words(MmapRaw);
+
+impl Words {
+    /// Maps a whole file.
+    pub(crate) fn map(path: &Path) -> io::Result<Self> {
+        let file = File::options().read(true).write(true).open(path)?;
+        MmapOptions::new().map_raw(&file).map(Self)
+    }
+
+    /// The `n`-th word; none beyond the end.
+    #[expect(clippy::cast_ptr_alignment, reason = "mappings are aligned, and so are words")]
+    pub(crate) fn word(&self, n: usize) -> Option<&AtomicU64> {
+        let at = n.checked_mul(WORD)?;
+        if at.checked_add(WORD)? > self.0.len() {
+            return None;
+        }
+        // SAFETY: the mapping lives as long as `self` and has eight bytes at `at`.
+        let word = unsafe { self.0.as_mut_ptr().add(at) }.cast::<u64>();
+        // SAFETY: as above, for as long as `self` is borrowed, and aligned; here and in the other
+        // process everybody uses these words as atomic ones.
+        Some(unsafe { AtomicU64::from_ptr(word) })
     }
 }
 

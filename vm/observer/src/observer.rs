@@ -7,7 +7,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crash::{Event, Fence, Flush, Live, Marker, Op, Pc, Store, StoreBytes, Vcpu};
 
-use crate::diff::Diff;
+use crate::diff::{Cuts, Diff};
 use crate::instruction::Does;
 use crate::journal::Journal;
 use crate::lines::{Line, Out};
@@ -63,7 +63,7 @@ enum Model {
 }
 
 impl Model {
-    fn take(&mut self, event: &Event, window: &Window) -> io::Result<Option<Line>> {
+    fn take(&mut self, event: &Event, window: &Window) -> io::Result<Vec<Line>> {
         match self {
             Self::Diff(diff) => diff.take(event, window),
             Self::Trace(trace) => trace.take(event, window),
@@ -134,15 +134,21 @@ impl Observer {
     }
 
     /// A CPU executes a marker of the watched NVDIMM; what there is to tell.
-    pub(crate) fn mark(&self, vcpu: u32, site: &Site, op: Op) -> Option<Line> {
+    pub(crate) fn mark(&self, vcpu: u32, site: &Site, op: Op) -> Vec<Line> {
+        match (&self.watch, self.marker(vcpu, site, op)) {
+            (Some(watch), Some(marker)) => self.take(watch, vcpu, || Event::Marker(marker)),
+            _ => Vec::new(),
+        }
+    }
+
+    fn marker(&self, vcpu: u32, site: &Site, op: Op) -> Option<Marker> {
         let (watch, registers) = (self.watch.as_ref()?, self.registers.get()?);
         let args = registers.arguments()?;
         let ranges = match op {
             Op::AssertPersisted => watch.window.cover(registers.tables()?, args[0], args[1]).ranges,
             _ => Vec::new(),
         };
-        let marker = Marker { vcpu: Vcpu(vcpu), pc: site.pc, op, args, ranges };
-        self.take(watch, vcpu, || Event::Marker(marker))
+        Some(Marker { vcpu: Vcpu(vcpu), pc: site.pc, op, args, ranges })
     }
 
     /// A marker's first argument.
@@ -163,10 +169,11 @@ impl Observer {
                     Place::Unmapped => return self.unmapped(pc.0),
                 };
                 let context = registers.context()?;
-                self.take(watch, vcpu.0, || {
+                let mut told = self.take(watch, vcpu.0, || {
                     let live = watch.window.live.line(flushed);
                     Event::Flush(Flush { vcpu, pc, context, line: flushed, kind, live })
-                })
+                });
+                told.pop()
             }
             Does::Wait(kind) => {
                 let is_idle = self.waiting.load(Ordering::Relaxed) >> (vcpu.0 & 63) & 1 == 0;
@@ -174,7 +181,7 @@ impl Observer {
                     return None;
                 }
                 let fence = Fence { vcpu, pc, context: registers.context()?, kind };
-                self.take(watch, vcpu.0, || Event::Fence(fence))
+                self.take(watch, vcpu.0, || Event::Fence(fence)).pop()
             }
             Does::Mark(_) | Does::StorePastCaches | Does::Else => None,
         }
@@ -208,25 +215,31 @@ impl Observer {
             let Some(offset) = offset.or_else(next) else { break };
             let (vcpu, nontemporal) = (Vcpu(vcpu), at.nontemporal);
             let store = Store { vcpu, pc: at.pc, context, offset, bytes, nontemporal };
-            told = self.take(watch, vcpu.0, || Event::Store(store)).or(told);
+            told = self.take(watch, vcpu.0, || Event::Store(store)).pop().or(told);
         }
         told
     }
 
     /// Takes an event in. It is made while no other CPU's can be: of two flushes of a line the one
     /// that comes second must not have looked at the line first.
-    fn take(&self, watch: &Watch, vcpu: u32, event: impl FnOnce() -> Event) -> Option<Line> {
+    fn take(&self, watch: &Watch, vcpu: u32, event: impl FnOnce() -> Event) -> Vec<Line> {
         let mut model = watch.model.lock().unwrap_or_else(PoisonError::into_inner);
         let told = model.take(&event(), &watch.window);
         let waits = model.waits(Vcpu(vcpu));
         if let Model::Trace(trace) = &*model {
             watch.is_armed.store(trace.is_armed(), Ordering::Relaxed);
         }
-        drop(model);
+        let told = told.unwrap_or_else(|error| {
+            vec![Line::Failed { failed: format!("keep what was observed: {error}") }]
+        });
+        if told.iter().any(|line| matches!(line, Line::Cut { .. })) {
+            // Without power nothing becomes durable: until QEMU has ended, other CPUs wait here.
+            std::mem::forget(model);
+        } else {
+            drop(model);
+        }
         self.note_waits(vcpu, waits);
-        told.unwrap_or_else(|error| {
-            Some(Line::Failed { failed: format!("keep what was observed: {error}") })
-        })
+        told
     }
 
     fn note_waits(&self, vcpu: u32, waits: bool) {
@@ -256,9 +269,10 @@ impl Watch {
         let rules = options.rules;
         let (window, model) = match &options.mode {
             Mode::Count => return Ok(None),
-            Mode::Diff { place, durable } => {
+            Mode::Diff { place, durable, cuts } => {
                 let window = Window::map(place)?;
-                let diff = Diff::begin(&window, durable, rules);
+                let cuts = cuts.as_deref().map(Cuts::map).transpose()?;
+                let diff = Diff::begin(&window, durable, cuts, rules);
                 let diff = diff.map_err(|error| format!("write {}: {error}", durable.display()))?;
                 (window, Model::Diff(diff))
             }

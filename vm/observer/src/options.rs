@@ -20,8 +20,9 @@ pub(crate) struct Options {
 pub(crate) enum Mode {
     /// Nothing else: `out=FILE` alone.
     Count,
-    /// What is durable, kept in a file: `durable=FILE`.
-    Diff { place: Place, durable: PathBuf },
+    /// What is durable, kept in a file: `durable=FILE`. Who wants power to be lost at a marker
+    /// says so in another one: `cuts=FILE`.
+    Diff { place: Place, durable: PathBuf, cuts: Option<PathBuf> },
     /// Every store, kept in a folder: `traces=DIR`, in order with `journal=FILE`.
     Trace { place: Place, traces: PathBuf, journal: Option<PathBuf> },
 }
@@ -41,7 +42,7 @@ pub(crate) struct Place {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Wrong {
     #[error(
-        "option {0:?} is unknown; there are out, nvdimm, ram, durable, traces, journal=FILE, \
+        "option {0:?} is unknown; there are out, nvdimm, ram, durable, cuts, traces, journal=FILE, \
          base=0xADDRESS, domain=adr|eadr, fences=strict|hw, dma=cache|persist"
     )]
     Unknown(String),
@@ -58,6 +59,7 @@ struct Words {
     base: Option<u64>,
     ram: Option<PathBuf>,
     durable: Option<PathBuf>,
+    cuts: Option<PathBuf>,
     traces: Option<PathBuf>,
     journal: Option<PathBuf>,
     rules: Rules,
@@ -83,6 +85,7 @@ impl Words {
             ("nvdimm", path) => self.nvdimm = Some(path.into()),
             ("ram", path) => self.ram = Some(path.into()),
             ("durable", path) => self.durable = Some(path.into()),
+            ("cuts", path) => self.cuts = Some(path.into()),
             ("traces", path) => self.traces = Some(path.into()),
             ("journal", path) => self.journal = Some(path.into()),
             ("base", number) => self.base = Some(hexadecimal(number)?),
@@ -98,7 +101,7 @@ impl Words {
     }
 
     fn options(self) -> Result<Options, Wrong> {
-        let Self { out, nvdimm, base, ram, durable, traces, journal, rules } = self;
+        let Self { out, nvdimm, base, ram, durable, cuts, traces, journal, rules } = self;
         let out = out.ok_or(Wrong::Missing("out"))?;
         let place = || {
             Ok(Place {
@@ -109,7 +112,7 @@ impl Words {
         };
         let mode = match (durable, traces) {
             (None, None) => Mode::Count,
-            (Some(durable), None) => Mode::Diff { place: place()?, durable },
+            (Some(durable), None) => Mode::Diff { place: place()?, durable, cuts },
             (None, Some(traces)) => Mode::Trace { place: place()?, traces, journal },
             (Some(_), Some(_)) => return Err(Wrong::TwoModes),
         };
@@ -123,6 +126,8 @@ fn hexadecimal(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn parse(words: &str) -> Result<Options, Wrong> {
@@ -144,7 +149,10 @@ mod tests {
         let place = Place { nvdimm: "n".into(), base: 1 << 32, ram: "r".into() };
         let given = "out=o,nvdimm=n,base=0x100000000,ram=r";
         let diff = parse(&format!("{given},durable=d,domain=eadr,fences=hw,dma=persist")).unwrap();
-        assert_eq!(diff.mode, Mode::Diff { place: place.clone(), durable: "d".into() });
+        let (durable, cuts) = ("d".into(), None);
+        assert_eq!(diff.mode, Mode::Diff { place: place.clone(), durable, cuts });
+        let asked = parse(&format!("{given},durable=d,cuts=c")).unwrap().mode;
+        assert!(matches!(asked, Mode::Diff { cuts: Some(file), .. } if file == Path::new("c")));
         let (domain, fences, dma) = (Domain::Eadr, Fences::Hw, DeviceWrites::Persist);
         assert_eq!(diff.rules, Rules { domain, fences, dma });
         let trace = parse(&format!("{given},traces=t,journal=j")).unwrap().mode;

@@ -167,14 +167,12 @@ extern "C" fn mark(vcpu: c_uint, data: *mut c_void) {
         let instructions = qemu::sum(observer.instructions);
         observer.tell(&Line::Stats { stats, vcpu, instructions });
     }
-    let Some(line) = observer.mark(vcpu, site, op) else {
-        begin_to_trace(observer, op);
-        return;
-    };
-    observer.tell(&line);
-    if matches!(line, Line::Cut { .. }) {
-        // SAFETY: takes no pointer; QEMU ends like a machine without power.
-        unsafe { libc::raise(libc::SIGKILL) };
+    for line in observer.mark(vcpu, site, op) {
+        observer.tell(&line);
+        if matches!(line, Line::Cut { .. }) {
+            // SAFETY: takes no pointer; QEMU ends like a machine without power.
+            unsafe { libc::raise(libc::SIGKILL) };
+        }
     }
     begin_to_trace(observer, op);
 }

@@ -49,13 +49,13 @@ impl Trace {
     }
 
     /// Takes an event in; what there is to tell.
-    pub(crate) fn take(&mut self, event: &Event, window: &Window) -> io::Result<Option<Line>> {
+    pub(crate) fn take(&mut self, event: &Event, window: &Window) -> io::Result<Vec<Line>> {
         if let Event::Marker(marker) = event
             && marker.op == Op::Arm
         {
             self.arm(window)?;
         }
-        let Some(writer) = &mut self.current else { return Ok(None) };
+        let Some(writer) = &mut self.current else { return Ok(Vec::new()) };
         if let Some(journal) = &mut self.journal {
             for dma in journal.news().map_err(io::Error::other)? {
                 writer.write(&Event::Dma(dma))?;
@@ -64,20 +64,20 @@ impl Trace {
         if self.open.note(event) {
             writer.write(event)?;
         }
-        let Event::Marker(marker) = event else { return Ok(None) };
+        let Event::Marker(marker) = event else { return Ok(Vec::new()) };
         self.marker(marker)
     }
 
-    fn marker(&mut self, marker: &Marker) -> io::Result<Option<Line>> {
-        match marker.op {
-            Op::Disarm => self.finish(),
-            Op::Cut => {
-                let Some(n) = self.times.hit(marker) else { return Ok(None) };
-                self.finish()?;
-                Ok(Some(Line::Cut { cut: marker.args[0], n }))
-            }
-            _ => Ok(None),
-        }
+    fn marker(&mut self, marker: &Marker) -> io::Result<Vec<Line>> {
+        let cut = match marker.op {
+            Op::Disarm => None,
+            Op::Cut => match self.times.hit(marker) {
+                Some(n) => Some(Line::cut(marker, n)),
+                None => return Ok(Vec::new()),
+            },
+            _ => return Ok(Vec::new()),
+        };
+        Ok(self.finish()?.into_iter().chain(cut).collect())
     }
 
     /// Starts a trace; one that is under way ends.

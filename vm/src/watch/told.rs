@@ -1,5 +1,8 @@
 //! Told: the observer's lines.
 
+use std::fmt;
+
+use crash::Op;
 use crash::model::diff::Missing;
 use serde::Deserialize;
 
@@ -41,11 +44,27 @@ pub struct Kept {
     pub(crate) state: String,
 }
 
-/// The guest cut its own power.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(crate) struct Cut {
+/// The marker at which a guest lost its power.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Cut {
+    /// Its id, 0 if it has none.
     #[serde(rename = "cut")]
-    pub(crate) id: u64,
+    pub id: u64,
+    /// How often it was executed; since the cut was asked for, if that is why.
+    pub n: u64,
+    /// Its operation: CUT, unless somebody asked for another one.
+    pub op: Op,
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, n, op } = self;
+        f.write_str(op.name())?;
+        if op.has_id() {
+            write!(f, ":{id}")?;
+        }
+        write!(f, "#{n}")
+    }
 }
 
 /// A trace is complete.
@@ -113,14 +132,15 @@ mod tests {
     fn every_kind_of_line_is_known() {
         let text = r#"{"asserted":2,"pc":3,"missing":[{"line":5,"is_pending":true}],"outside":0}
 {"kept":1,"n":2,"state":"state-1-2"}
-{"cut":4,"n":1}
+{"cut":4,"n":1,"op":"checkpoint"}
 {"recorded":"1","events":4}
 {"unmapped":9}
 "#;
         let all = parse(text).unwrap();
         assert!(matches!(&all[0], Told::Asserted(asserted) if asserted.missing.len() == 1));
         assert!(matches!(&all[1], Told::Kept(kept) if kept.n == 2));
-        assert!(matches!(&all[2], Told::Cut(Cut { id: 4 })));
+        let cut = Cut { id: 4, n: 1, op: Op::Checkpoint };
+        assert_eq!((&all[2], cut.to_string().as_str()), (&Told::Cut(cut), "checkpoint:4#1"));
         assert!(matches!(&all[3], Told::Recorded(recorded) if recorded.name == "1"));
         assert!(matches!(&all[4], Told::Unmapped(Unmapped { pc: 9 })));
         assert_eq!(parse("{\"failed\":\"disk full\"}\n"), Err("the observer: disk full".into()));
