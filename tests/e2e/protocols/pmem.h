@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 enum { LINE = 64 };
-enum { ARM = 1, SNAP = 2, ASSERT_PERSISTED = 4, CHECKPOINT = 5, DISARM = 6 };
+enum { ARM = 1, SNAP = 2, CUT = 3, ASSERT_PERSISTED = 4, CHECKPOINT = 5, DISARM = 6 };
 
 #define mark(op, a, b, c)                                                                          \
 	__asm__ volatile(".byte 0x0f, 0x1f, 0x80, 0x50, 0x53, 0x54, %c0"                           \

@@ -2,11 +2,12 @@
 /*
  * protocols.c -- a log on persistent memory, written right in three ways and wrong in seven.
  *
- * usage: protocols DEVICE NAME
+ * usage: protocols DEVICE NAME|cut
  *
  * A record is two lines of text and, on a third line, its number, which says that the text is
  * there. Markers (docs/crash-model.md) tell the observer when to watch, what should be durable
  * and which records are acknowledged. Whoever watches knows which of the ways are wrong.
+ * With `cut` power is lost before the first record has its number.
  */
 #include <fcntl.h>
 #include <stdint.h>
@@ -156,18 +157,31 @@ static void run(const struct way *way, struct record *log)
 	mark(DISARM, 0, 0, 0);
 }
 
+/* CHECKPOINT stands between the flushes and the fence, CUT right behind the fence. */
+static void lose_power(struct record *record)
+{
+	mark(ARM, 0, 0, 0);
+	write_text(record, 1);
+	flush_text(record);
+	mark(CHECKPOINT, 1, 0, 0);
+	fence();
+	mark(CUT, 2, 0, 0);
+}
+
 int main(int argc, char **argv)
 {
 	const size_t bytes = 2 << 20;
 	if (argc != 3)
-		return fprintf(stderr, "usage: protocols DEVICE NAME\n"), 2;
+		return fprintf(stderr, "usage: protocols DEVICE NAME|cut\n"), 2;
 	int device = open(argv[1], O_RDWR);
 	void *log = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, device, 0);
 	if (device < 0 || log == MAP_FAILED)
 		return perror(argv[1]), 1;
+	memset(log, 0, RECORDS * sizeof(struct record));
+	if (strcmp(argv[2], "cut") == 0)
+		return lose_power(log), 0;
 	for (size_t way = 0; way < sizeof(ways) / sizeof(*ways); way++) {
 		if (strcmp(ways[way].name, argv[2]) == 0) {
-			memset(log, 0, RECORDS * sizeof(struct record));
 			run(&ways[way], log);
 			return 0;
 		}

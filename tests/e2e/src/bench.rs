@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use vm::crash::{CrashState, Survivors};
+use vm::crash::{CrashState, CutAt, Survivors};
 use vm::vnet::{Counters, FileOffset, FrameLog, Host, Region, Tcp, Tear, Torn, Vnet};
 use vm::watch::Stats;
-use vm::{Command, Exit, ExitCode, Guest, PowerLost, Watch};
+use vm::{Command, Exit, ExitCode, Guest, PendingCut, PowerLost, Watch};
 
 use crate::address;
 use crate::medium::Medium;
@@ -261,6 +261,29 @@ impl Bench {
         DarkBench { guest: guest.power_fail(), vnet, nvdimm, program, deadline, watched }
     }
 
+    /// Asks for a loss of power at a marker of the guest.
+    ///
+    /// # Errors
+    /// No observer can do that.
+    pub fn cut_at(&self, at: CutAt) -> anyhow::Result<PendingCut> {
+        self.guest.cut_at(at).context("ask for a loss of power")
+    }
+
+    /// Waits until the guest has lost its power at a marker: the one that was asked for, or one of
+    /// its own.
+    ///
+    /// # Errors
+    /// The guest goes on, or ended otherwise.
+    pub fn lost_power(self, asked: Option<PendingCut>) -> anyhow::Result<DarkBench> {
+        let Self { guest, vnet, nvdimm, program, deadline, watched } = self;
+        let lost = match asked {
+            Some(cut) => cut.wait(guest, PATIENCE),
+            None => guest.lost_power(PATIENCE),
+        };
+        let guest = lost.map_err(|not| not.why).context("lose power at a marker")?;
+        Ok(DarkBench { guest, vnet, nvdimm, program, deadline, watched })
+    }
+
     /// Shuts the guest down in order.
     ///
     /// # Errors
@@ -282,6 +305,15 @@ impl DarkBench {
         watched.1.begin(watched.0.as_ref())?;
         let guest = guest.boot().context("boot the guest again")?;
         Bench::equip(guest, vnet, nvdimm, program, deadline, watched)
+    }
+
+    /// The marker at which power was lost, by name and id, and at which time.
+    ///
+    /// # Errors
+    /// It was at none.
+    pub fn cut(&self) -> anyhow::Result<String> {
+        let cut = self.guest.cut().context("read where power was lost")?;
+        cut.map(|cut| cut.to_string()).context("a loss of power at a marker")
     }
 
     /// What may be left of the NVDIMM: what was durable, and the lines in flight.

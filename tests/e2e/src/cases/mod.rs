@@ -1,6 +1,7 @@
 //! Cases: the suite in the order in which it runs.
 
 mod abi;
+mod at_marker;
 mod batching;
 mod buffers;
 mod detour;
@@ -64,6 +65,7 @@ pub const CASES: &[Case] = &[
     Case::new("persistence::no_reserve", persistence::no_reserve).emulated(),
     Case::new("power_loss::torn_dma", power_loss::torn_dma).emulated(),
     Case::new("power_loss::torn_lines", power_loss::torn_lines).emulated(),
+    Case::new("power_loss::at_marker", at_marker::at_marker).emulated(),
     Case::new("power_loss::ack_early", power_loss::ack_early).emulated(),
     Case::new("power_loss::nested", mutants::nested).emulated().within(Duration::from_mins(10)),
     Case::new("power_loss::mutants", mutants::mutants).emulated().within(Duration::from_mins(15)),
