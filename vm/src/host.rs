@@ -132,6 +132,22 @@ pub(crate) fn name_of(file: &File) -> String {
     format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd())
 }
 
+/// The way out where [`root_is_mounted`] is not so.
+pub const MOUNT_ROOT: &str = "this is a chroot into a plain folder, where no mount can be private; \
+                              enter it anew as: mount --bind DIR DIR && chroot DIR";
+
+/// Whether our root folder is a mount point, as mount namespaces need it to be. If nothing tells,
+/// it is taken for one.
+pub fn root_is_mounted() -> bool {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo");
+    mounts.map_or(true, |mounts| mounts.is_empty() || has_root(&mounts))
+}
+
+/// Whether one of these lines (proc(5), mountinfo) is of the root folder.
+fn has_root(mounts: &str) -> bool {
+    mounts.lines().any(|line| line.split(' ').nth(4) == Some("/"))
+}
+
 /// Differs for every boot of this host.
 pub(crate) fn boot_id() -> String {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
@@ -175,6 +191,14 @@ mod tests {
         // It is asked for the plugin with its options, and told to end.
         let line = "case \"$*\" in *'-plugin /o.so,out=x'*) grep -q quit;; *) exit 1;; esac";
         load_plugin(&stand_in("with", line), Path::new("/o.so"), "out=x").unwrap();
+    }
+
+    #[test]
+    fn the_root_of_a_bare_chroot_is_no_mount_point() {
+        let proc = "35 24 0:5 / /proc rw - proc proc rw\n";
+        assert!(!has_root(proc));
+        assert!(has_root(&format!("24 1 254:0 / / rw - ext4 /dev/vda rw\n{proc}")));
+        assert!(root_is_mounted());
     }
 
     #[test]

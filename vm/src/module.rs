@@ -15,6 +15,7 @@ use std::time::Duration;
 use crate::command::Command;
 use crate::error::{Error, Result};
 use crate::guest::Guest;
+use crate::host;
 use crate::image::cache::{Cache, Content, Entry};
 use crate::image::{self, Image, Progress, hash, tree};
 use source::SourceFile;
@@ -122,7 +123,9 @@ fn enter(tree: &Path) -> Result<()> {
         return Ok(());
     }
     let what = format!("permission to enter {} ({})", tree.display(), output.stderr_tail());
-    Err(Error::missing(what, "run as root, allow user namespaces, or build in the guest"))
+    let rights = "run as root, allow user namespaces, or build in the guest";
+    let hint = if host::root_is_mounted() { rights } else { host::MOUNT_ROOT };
+    Err(Error::missing(what, hint))
 }
 
 /// The make command; the same on host and guest.

@@ -141,7 +141,9 @@ fn namespaces() -> Finding {
     let is_root = nix::unistd::geteuid().is_root();
     let user: &[&str] = if is_root { &[] } else { &["--user", "--map-root-user"] };
     let words = ["--mount", "--propagation", "private", "mount", "-t", "tmpfs", "tmpfs", "/tmp"];
-    let fix = if is_root {
+    let fix = if !host::root_is_mounted() {
+        host::MOUNT_ROOT
+    } else if is_root {
         "in a container: start it with --cap-add SYS_ADMIN --security-opt seccomp=unconfined \
          --security-opt apparmor=unconfined"
     } else {
