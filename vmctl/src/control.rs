@@ -5,15 +5,20 @@
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
+use std::net::Shutdown;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
+use vm::crash::CutAt;
 
 use crate::exit::Usage;
+use crate::signals;
 
 /// How long the other side may take to send its line, once connected.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -23,10 +28,22 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Request {
     /// Whether it comes back.
     pub(crate) cycle: bool,
-    /// Behind so many bytes of a frame that the NIC writes; else at once.
-    pub(crate) dma: Option<usize>,
+    /// At which moment it goes.
+    pub(crate) when: When,
+    /// How long to wait for that moment.
+    pub(crate) within: Duration,
     /// Fixes what survives of that which was not durable.
     pub(crate) seed: u64,
+}
+
+/// When power goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum When {
+    Now,
+    /// Behind so many bytes of a frame that the NIC writes.
+    InFrame(usize),
+    /// At a marker that the guest executes.
+    At(CutAt),
 }
 
 /// What has happened.
@@ -36,6 +53,30 @@ pub(crate) struct Reply {
     pub(crate) status: u8,
     /// Lines for people.
     pub(crate) said: String,
+}
+
+/// Somebody who has asked, and waits for the reply.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    /// Another one for each.
+    pub(crate) id: u64,
+    stream: UnixStream,
+}
+
+/// What comes from callers.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    /// One asks.
+    Asked(Caller, Request),
+    /// The one with this id has gone, with or without its reply.
+    Left(u64),
+}
+
+impl Caller {
+    /// Answers; who has gone gets nothing.
+    pub(crate) fn reply(self, reply: &Reply) {
+        let _ = send(&self.stream, reply);
+    }
 }
 
 /// The place where requests to one guest arrive. Dropped: it is gone.
@@ -66,19 +107,21 @@ impl Control {
         Ok(Self { path, listener })
     }
 
-    /// Begins to serve requests, one at a time, until the process ends.
+    /// Begins to listen, until the process ends.
     ///
     /// # Errors
     /// The host's.
-    pub(crate) fn serve(
+    pub(crate) fn listen(
         &self,
-        mut act: impl FnMut(Request) -> Reply + Send + 'static,
+        tell: impl Fn(Heard) + Send + Sync + 'static,
     ) -> anyhow::Result<()> {
         let listener = self.listener.try_clone().context("share a socket")?;
+        let (tell, ids) = (Arc::new(tell), AtomicU64::new(0));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                let (tell, id) = (Arc::clone(&tell), ids.fetch_add(1, Ordering::Relaxed));
                 // Whoever went away or made no sense gets no answer.
-                let _ = answer(&stream, &mut act);
+                std::thread::spawn(move || hear(id, &stream, &*tell));
             }
         });
         Ok(())
@@ -92,12 +135,17 @@ impl Drop for Control {
     }
 }
 
-fn answer(stream: &UnixStream, act: &mut impl FnMut(Request) -> Reply) -> io::Result<()> {
+fn hear(id: u64, stream: &UnixStream, tell: &impl Fn(Heard)) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line)?;
-    let reply = act(serde_json::from_str(&line)?);
-    send(stream, &reply)
+    let (mut line, mut lines) = (String::new(), BufReader::new(stream));
+    lines.read_line(&mut line)?;
+    let request = serde_json::from_str(&line)?;
+    tell(Heard::Asked(Caller { id, stream: stream.try_clone()? }, request));
+    stream.set_read_timeout(None)?;
+    // Nothing else is said until the other end closes.
+    let closed = lines.read_line(&mut line);
+    tell(Heard::Left(id));
+    closed.map(drop)
 }
 
 fn send(mut stream: &UnixStream, what: &impl Serialize) -> io::Result<()> {
@@ -106,13 +154,16 @@ fn send(mut stream: &UnixStream, what: &impl Serialize) -> io::Result<()> {
     stream.write_all(&line)
 }
 
-/// Asks the guest of this name; waits until it is done.
+/// Asks the guest of this name; waits until it is done. An interrupt ends the wait, and the guest
+/// hears of that.
 ///
 /// # Errors
 /// No such guest is up, or it went down meanwhile.
 pub(crate) fn ask(folder: &Path, guest: &str, request: Request) -> anyhow::Result<Reply> {
     let nobody = |_| Usage(format!("no guest {guest} is up; `vmctl up --guest {guest}` makes one"));
     let stream = UnixStream::connect(path(folder, guest)).map_err(nobody)?;
+    let ours = stream.try_clone().context("share a socket")?;
+    signals::on_interrupt(move || ours.shutdown(Shutdown::Both).is_ok());
     send(&stream, &request).context("send the request")?;
     let mut line = String::new();
     BufReader::new(&stream).read_line(&mut line).context("wait for the answer")?;
@@ -141,7 +192,10 @@ mod tests {
     use super::*;
     use crate::exit::Exit;
 
-    const REQUEST: Request = Request { cycle: true, dma: Some(700), seed: 7 };
+    fn request() -> Request {
+        let when = When::At("checkpoint:3#2".parse().unwrap());
+        Request { cycle: true, when, within: Duration::from_secs(5), seed: 7 }
+    }
 
     fn folder() -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
@@ -153,12 +207,41 @@ mod tests {
     fn a_request_reaches_the_guest_of_its_name_and_the_reply_comes_back() {
         let (_dir, folder) = folder();
         let control = Control::open(&folder, "g1").unwrap();
-        control.serve(|request| Reply { status: 3, said: format!("{request:?}") }).unwrap();
-        let reply = Reply { status: 3, said: format!("{REQUEST:?}") };
-        assert_eq!(ask(&folder, "g1", REQUEST).unwrap(), reply);
-        assert_eq!(ask(&folder, "g1", REQUEST).unwrap(), reply, "again");
-        let error = ask(&folder, "g2", REQUEST).unwrap_err();
+        let told = |request| Reply { status: 3, said: format!("{request:?}") };
+        let answer = move |heard| {
+            if let Heard::Asked(caller, request) = heard {
+                caller.reply(&told(request));
+            }
+        };
+        control.listen(answer).unwrap();
+        assert_eq!(ask(&folder, "g1", request()).unwrap(), told(request()));
+        assert_eq!(ask(&folder, "g1", request()).unwrap(), told(request()), "again");
+        let error = ask(&folder, "g2", request()).unwrap_err();
         assert_eq!(Exit::of_error(&error), Exit::Usage);
+    }
+
+    #[test]
+    fn one_who_waits_holds_up_nobody_and_is_missed_when_gone() {
+        let (_dir, folder) = folder();
+        let control = Control::open(&folder, "g").unwrap();
+        let (tell, heard) = std::sync::mpsc::channel();
+        control.listen(move |heard| tell.send(heard).unwrap()).unwrap();
+        let connect = || {
+            let stream = UnixStream::connect(path(&folder, "g")).unwrap();
+            send(&stream, &request()).unwrap();
+            let Heard::Asked(caller, asked) = heard.recv().unwrap() else { panic!("asked") };
+            assert_eq!(asked, request());
+            (stream, caller)
+        };
+        let ((first, waits), (second, other)) = (connect(), connect());
+        assert_ne!(waits.id, other.id);
+        drop(first);
+        assert!(matches!(heard.recv().unwrap(), Heard::Left(id) if id == waits.id));
+        waits.reply(&Reply { status: 0, said: "nobody hears".into() });
+        other.reply(&Reply { status: 0, said: "done".into() });
+        let mut line = String::new();
+        BufReader::new(&second).read_line(&mut line).unwrap();
+        assert!(line.contains("done"), "{line}");
     }
 
     #[test]

@@ -1,21 +1,25 @@
 //! Session: a guest for a person: booted, with its address, its NVDIMM and the module loaded.
 
+mod dark;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
 use e2e::{World, address};
 use vm::accel::Accel;
-use vm::crash::{Rules, Survivors};
+use vm::crash::Rules;
 use vm::nvdimm::Mode;
 use vm::vnet::{Config, Vnet};
-use vm::{Command, Guest, Mib, Nic, Nvdimm, PowerLost, Spec, Watch};
+use vm::{Command, Guest, Mib, Nic, Nvdimm, Spec, Watch};
 
 use crate::cli::HostArgs;
 use crate::cli::guest::GuestArgs;
 use crate::exit::Usage;
 use crate::report::progress::Progress;
 use crate::{forward, signals, transfer, world};
+
+pub(crate) use dark::Dark;
 
 /// Nobody looks at frames here; the log of them needs no memory.
 const LOGGED_FRAMES: usize = 1;
@@ -45,13 +49,6 @@ impl std::error::Error for NotStarted {}
 pub(crate) struct Session {
     // First, because a guest goes before its network.
     guest: Guest,
-    place: Place,
-}
-
-/// A guest without power, and what it hangs on.
-#[derive(Debug)]
-pub(crate) struct Dark {
-    guest: PowerLost,
     place: Place,
 }
 
@@ -271,11 +268,6 @@ impl Session {
         self.place.vnet.as_ref()
     }
 
-    /// Cuts its power.
-    pub(crate) fn power_fail(self) -> Dark {
-        Dark { guest: self.guest.power_fail(), place: self.place }
-    }
-
     /// Ends the guest. Its files stay for somebody to look at if something was wrong with it; an
     /// NVDIMM that the user keeps stays always.
     ///
@@ -317,36 +309,6 @@ fn network(spec: &Spec, sockets: &Path, journal: Option<&Path>) -> anyhow::Resul
         config.journal = Some(spec.dma_journal(path).context("create the DMA journal")?);
     }
     Vnet::start(config).context("start the network")
-}
-
-impl Dark {
-    /// Leaves in the NVDIMM what survives of that which was not durable: how many lines that was.
-    /// None if nobody knows; then every store survives.
-    ///
-    /// # Errors
-    /// The observer's files are no good.
-    pub(crate) fn settle(&self, survivors: Survivors) -> anyhow::Result<Option<usize>> {
-        let found = self.guest.crash_state().context("look at what was durable")?;
-        let Some((state, _)) = found else { return Ok(None) };
-        self.guest.settle(survivors).context("lose what was not durable")?;
-        Ok(Some(state.lines.len()))
-    }
-
-    /// Boots the guest again and prepares it.
-    ///
-    /// # Errors
-    /// As [`Session::open`].
-    pub(crate) fn boot(self, args: &GuestArgs) -> anyhow::Result<Session> {
-        let guest = self.guest.boot().context("boot again")?;
-        let session = Session { guest, place: self.place };
-        session.equip(args, &mut Progress::new(args.quiet))?;
-        Ok(session)
-    }
-
-    /// Ends what the guest hangs on.
-    pub(crate) fn end(self) {
-        leave(&self.place.run_dir(), true);
-    }
 }
 
 impl Place {

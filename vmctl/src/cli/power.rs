@@ -2,10 +2,13 @@
 
 use std::ffi::OsString;
 
-use clap::{Args, Subcommand};
+use std::time::Duration;
 
-use super::HostArgs;
+use clap::{Args, Subcommand};
+use vm::crash::CutAt;
+
 use super::guest::{GuestArgs, name};
+use super::{HostArgs, seconds};
 
 const UP_HELP: &str = "\
 The guest ends with this command (Ctrl-C). While it is up, `vmctl power` cuts its power from another
@@ -18,10 +21,17 @@ Examples:
   vmctl up --accel tcg           # an observer, whatever the host can do";
 
 const POWER_HELP: &str = "\
+A MARKER is an instruction of the guest's program that says where it is (docs/crash-model.md, and
+paste_net::marker for Rust): arm, snap:ID, cut:ID, assert:ID, checkpoint:ID, disarm or stats:ID.
+Without :ID it is any of its kind; with #N behind it the N-th from now on. What survives is what the
+crash model says at this very instruction. A marker CUT needs no request.
+
 Examples:
   vmctl power cycle debian-12              # cut, and boot again from what the NVDIMM holds
   vmctl power cut debian-12 --seed 7       # the same lines survive as in the cut with seed 7
-  vmctl power cycle debian-12 --dma 700    # in the next longer frame that it gets";
+  vmctl power cycle debian-12 --dma 700    # in the next longer frame that it gets
+  vmctl power cut debian-12 --at checkpoint:3
+  vmctl power cycle debian-12 --at assert:4#10 --within 600";
 
 #[derive(Debug, Args)]
 #[command(after_help = UP_HELP)]
@@ -59,9 +69,15 @@ pub(crate) struct CutArgs {
     #[arg(value_name = "GUEST", value_parser = name)]
     pub(crate) guest: String,
     /// In the middle of a frame that the NIC writes into guest memory, behind so many bytes: in
-    /// the next one that is longer. There has to be one within a minute.
-    #[arg(long, value_name = "BYTES")]
+    /// the next one that is longer.
+    #[arg(long, value_name = "BYTES", conflicts_with = "at")]
     pub(crate) dma: Option<usize>,
+    /// When the guest's program executes a marker, as OP[:ID][#N]; needs TCG and an NVDIMM.
+    #[arg(long, value_name = "MARKER")]
+    pub(crate) at: Option<CutAt>,
+    /// How long to wait for the frame or the marker; then the guest goes on.
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    pub(crate) within: Duration,
     /// Fixes which lines of the NVDIMM survive that were not durable; a new one is drawn without.
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,

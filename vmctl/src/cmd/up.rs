@@ -1,40 +1,52 @@
 //! Command `up`: a guest that stays as long as the command runs, and loses power when told to.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use e2e::outcome::TimedOut;
-use vm::Command;
-use vm::crash::Survivors;
+use vm::crash::{CutAt, Survivors};
 use vm::vnet::{Direction, Filter, Tear};
+use vm::{Command, PendingCut};
 
 use crate::cli::guest::HOME;
 use crate::cli::power::UpArgs;
-use crate::control::{Control, Reply, Request};
+use crate::control::{Caller, Control, Heard, Reply, Request, When};
 use crate::exit::{Exit, Usage};
 use crate::report::progress::Progress;
 use crate::session::{Dark, Session};
-use crate::{env, signals, transfer};
+use crate::{env, signals, transfer, world};
 
 use super::gate;
 use super::run::{FOREVER, stream};
 
-/// How long a cut in the middle of a frame waits for the frame.
-const FRAME_TIME: Duration = Duration::from_mins(1);
+/// How long a guest may take to end whose marker has come.
+const END_TIME: Duration = Duration::from_secs(30);
 
 /// What happens while a guest is up.
 enum Event {
-    Asked(Request, Sender<Reply>),
+    Heard(Heard),
     /// The guest that was booted as this one has ended; why.
     Ended(u64, anyhow::Error),
     Interrupted,
+    /// A marker has not come in time.
+    Late,
 }
 
 /// The guest, with power or without.
 enum State {
     Up(Session),
+    /// Until it executes a marker.
+    Waiting(Session, Waiting),
     Dark(Dark),
+}
+
+/// A loss of power at a marker, and who waits for it.
+struct Waiting {
+    caller: Caller,
+    request: Request,
+    cut: PendingCut,
+    deadline: Instant,
 }
 
 /// Keeps a guest up until it ends or the user ends it.
@@ -50,7 +62,9 @@ pub(crate) fn run(args: &UpArgs) -> anyhow::Result<u8> {
     let mut keeper = Keeper { args, tell, events, boots: 0 };
     let session = opened?;
     keeper.watch(&session)?;
-    control.serve(asker(keeper.tell.clone()))?;
+    let teller = keeper.tell.clone();
+    // Without a keeper the process ends, and callers see that.
+    control.listen(move |heard| drop(teller.send(Event::Heard(heard))))?;
     announce(&session);
     keeper.keep(session)
 }
@@ -59,18 +73,6 @@ fn announce(session: &Session) {
     let (name, kernel) = (session.guest().name(), session.guest().kernel());
     eprintln!("vmctl: {name} is up, kernel {kernel}; it ends with this command (Ctrl-C)");
     eprintln!("vmctl: its power: vmctl power cut|cycle {name}");
-}
-
-/// Hands requests to the keeper and waits for its replies.
-fn asker(tell: Sender<Event>) -> impl FnMut(Request) -> Reply {
-    move |request| {
-        let (reply, answer) = channel();
-        let gone = || Reply { status: Exit::GuestDied as u8, said: "the guest is gone".into() };
-        match tell.send(Event::Asked(request, reply)) {
-            Ok(()) => answer.recv().unwrap_or_else(|_| gone()),
-            Err(_) => gone(),
-        }
-    }
 }
 
 struct Keeper<'a> {
@@ -85,64 +87,177 @@ impl Keeper<'_> {
     fn keep(mut self, session: Session) -> anyhow::Result<u8> {
         let mut state = State::Up(session);
         loop {
-            let event = self.events.recv().context("keep the guest")?;
-            state = match (event, state) {
-                (Event::Asked(request, reply), state) => match self.act(request, state) {
-                    Ok((state, said)) => {
-                        answer(&reply, said);
-                        state
-                    }
-                    Err(why) => {
-                        answer(&reply, Err(anyhow!("{why:#}")));
-                        return Err(why);
-                    }
-                },
-                (Event::Ended(boot, why), State::Up(session)) if boot == self.boots => {
-                    return session.end(Err(why));
+            state = match (self.next(&state)?, state) {
+                (Event::Heard(Heard::Asked(caller, request)), state) => {
+                    self.act(caller, request, state)?
                 }
-                (Event::Ended(..), state) => state,
-                (Event::Interrupted, State::Up(session)) => {
-                    let guest = session.guest();
-                    let copied =
-                        self.args.guest.get.iter().try_for_each(|c| transfer::get(guest, c));
-                    return session.end(Ok(0)).and_then(|status| copied.map(|()| status));
+                (Event::Heard(Heard::Left(id)), State::Waiting(session, waiting))
+                    if waiting.caller.id == id && waiting.cut.withdraw() =>
+                {
+                    eprintln!("vmctl: who waited for marker {} has gone", waiting.cut.at());
+                    State::Up(session)
+                }
+                (Event::Late, State::Waiting(session, waiting)) => {
+                    self.give_up(session, waiting)?
+                }
+                (Event::Ended(boot, why), State::Up(session)) if boot == self.boots => {
+                    match session.lost_power(Duration::ZERO) {
+                        Ok((dark, at)) => self.lost(dark, &at)?,
+                        Err(ended) => return ended.0.end(Err(why)),
+                    }
+                }
+                (Event::Ended(boot, why), State::Waiting(session, waiting))
+                    if boot == self.boots =>
+                {
+                    match session.lost_power(Duration::ZERO) {
+                        Ok((dark, at)) => self.lost_as_asked(dark, &at, waiting)?,
+                        Err(ended) => {
+                            say(waiting.caller, Err(&why));
+                            return ended.0.end(Err(why));
+                        }
+                    }
+                }
+                (Event::Interrupted, State::Up(session) | State::Waiting(session, _)) => {
+                    return self.end(session);
                 }
                 (Event::Interrupted, State::Dark(dark)) => {
                     dark.end();
                     return Ok(0);
                 }
+                (Event::Heard(Heard::Left(_)) | Event::Ended(..) | Event::Late, state) => state,
             };
         }
     }
 
-    /// Does what is asked: what the guest is then, and what to say. An error ends the guest.
-    fn act(
-        &mut self,
-        request: Request,
-        state: State,
-    ) -> anyhow::Result<(State, anyhow::Result<String>)> {
-        let (dark, said) = match state {
-            State::Dark(dark) if request.cycle && request.dma.is_none() => (dark, String::new()),
-            State::Dark(dark) => {
-                let why = Usage("the guest has no power; `cycle` boots it".to_owned());
-                return Ok((State::Dark(dark), Err(why.into())));
-            }
-            State::Up(session) => {
-                match request.dma.map(|bytes| tear(&session, bytes)).transpose() {
-                    Err(why) => return Ok((State::Up(session), Err(why))),
-                    Ok(torn) => lose_power(session, torn, request.seed)?,
+    /// What happens next.
+    fn next(&self, state: &State) -> anyhow::Result<Event> {
+        let event = match state {
+            State::Waiting(_, waiting) => {
+                let left = waiting.deadline.saturating_duration_since(Instant::now());
+                match self.events.recv_timeout(left) {
+                    Err(RecvTimeoutError::Timeout) => return Ok(Event::Late),
+                    event => event.ok(),
                 }
             }
+            State::Up(_) | State::Dark(_) => self.events.recv().ok(),
         };
-        if !request.cycle {
-            eprintln!("vmctl: {said}");
-            return Ok((State::Dark(dark), Ok(said)));
+        event.context("keep the guest")
+    }
+
+    fn end(&self, session: Session) -> anyhow::Result<u8> {
+        let guest = session.guest();
+        let copied = self.args.guest.get.iter().try_for_each(|copy| transfer::get(guest, copy));
+        session.end(Ok(0)).and_then(|status| copied.map(|()| status))
+    }
+
+    /// Does what is asked, or begins to wait for it. An error ends the guest.
+    fn act(&mut self, caller: Caller, request: Request, state: State) -> anyhow::Result<State> {
+        match (request.when, state) {
+            (When::Now, State::Dark(dark)) if request.cycle => {
+                let booted = self.boot(dark, "");
+                answer(caller, booted)
+            }
+            (_, State::Dark(dark)) => {
+                let why = "the guest has no power; `cycle` boots it";
+                Ok(refuse(caller, why, State::Dark(dark)))
+            }
+            (When::At(at), State::Up(session)) => Ok(wait(caller, request, at, session)),
+            (When::At(_), State::Waiting(session, waiting)) => {
+                let why = format!("somebody waits for marker {} already", waiting.cut.at());
+                Ok(refuse(caller, &why, State::Waiting(session, waiting)))
+            }
+            (_, State::Waiting(session, waiting)) if waiting.cut.withdraw() => {
+                let why = format!("power is taken before marker {} has come", waiting.cut.at());
+                say(waiting.caller, Err(&Usage(why).into()));
+                self.act(caller, request, State::Up(session))
+            }
+            (_, State::Waiting(session, waiting)) => {
+                let why = format!("power is lost at marker {} just now", waiting.cut.at());
+                Ok(refuse(caller, &why, State::Waiting(session, waiting)))
+            }
+            (When::Now, State::Up(session)) => {
+                let went_on = self.go_on(session.power_fail(), "", &request);
+                answer(caller, went_on)
+            }
+            (When::InFrame(bytes), State::Up(session)) => {
+                match tear(&session, bytes, request.within) {
+                    Ok(place) => {
+                        let went_on = self.go_on(session.power_fail(), &place, &request);
+                        answer(caller, went_on)
+                    }
+                    Err(why) => {
+                        say(caller, Err(&why));
+                        Ok(State::Up(session))
+                    }
+                }
+            }
         }
+    }
+
+    /// The guest has lost its power at a marker of its own.
+    fn lost(&mut self, dark: Dark, at: &str) -> anyhow::Result<State> {
+        let (when, within) = (When::Now, Duration::ZERO);
+        let request = Request { cycle: false, when, within, seed: world::fresh_seed() };
+        let (state, _) = self.go_on(dark, at, &request)?;
+        eprintln!("vmctl: it boots again by: vmctl power cycle {}", self.args.guest.guest);
+        Ok(state)
+    }
+
+    fn lost_as_asked(&mut self, dark: Dark, at: &str, by: Waiting) -> anyhow::Result<State> {
+        let went_on = self.go_on(dark, at, &by.request);
+        answer(by.caller, went_on)
+    }
+
+    /// The time for a marker is over.
+    fn give_up(&mut self, session: Session, waiting: Waiting) -> anyhow::Result<State> {
+        let at = waiting.cut.at();
+        if waiting.cut.withdraw() {
+            let what = format!(
+                "marker {at}, which no program in the guest has executed so often; the guest goes \
+                 on; --within SECONDS waits longer"
+            );
+            say(waiting.caller, Err(&TimedOut { limit: waiting.request.within, what }.into()));
+            return Ok(State::Up(session));
+        }
+        match session.lost_power(END_TIME) {
+            Ok((dark, at)) => self.lost_as_asked(dark, &at, waiting),
+            Err(not) => {
+                let (session, why) = *not;
+                say(waiting.caller, Err(&why.into()));
+                Ok(State::Up(session))
+            }
+        }
+    }
+
+    /// What comes after a loss of power at `place`: what survives is drawn, and the guest boots if
+    /// it is to. What the guest is then, and what to say.
+    fn go_on(
+        &mut self,
+        dark: Dark,
+        place: &str,
+        request: &Request,
+    ) -> anyhow::Result<(State, String)> {
+        let seed = request.seed;
+        let lines = match dark.settle(Survivors::Random(seed))? {
+            Some(lines) => {
+                format!("{lines} lines were not durable, seed {seed} drew what survives")
+            }
+            None => "every store survives, for no observer knows what was durable".to_owned(),
+        };
+        let said = format!("power was cut{place}; {lines}\n");
+        if request.cycle {
+            return self.boot(dark, &said);
+        }
+        eprintln!("vmctl: {}", said.trim_end());
+        Ok((State::Dark(dark), said))
+    }
+
+    fn boot(&mut self, dark: Dark, said: &str) -> anyhow::Result<(State, String)> {
         let session = dark.boot(&self.args.guest)?;
         self.watch(&session)?;
         let said = format!("{said}{} is up again", session.guest().name());
         eprintln!("vmctl: {said}");
-        Ok((State::Up(session), Ok(said)))
+        Ok((State::Up(session), said))
     }
 
     /// Tells of the guest's end, whenever it comes.
@@ -185,34 +300,47 @@ impl Keeper<'_> {
     }
 }
 
+/// Begins to wait for a marker.
+fn wait(caller: Caller, request: Request, at: CutAt, session: Session) -> State {
+    match session.cut_at(at) {
+        Ok(cut) => {
+            eprintln!("vmctl: power goes at marker {at}");
+            let deadline = Instant::now() + request.within;
+            State::Waiting(session, Waiting { caller, request, cut, deadline })
+        }
+        Err(why) => {
+            say(caller, Err(&why));
+            State::Up(session)
+        }
+    }
+}
+
 /// Stops the NIC in the middle of a frame; says where.
-fn tear(session: &Session, bytes: usize) -> anyhow::Result<String> {
+fn tear(session: &Session, bytes: usize, within: Duration) -> anyhow::Result<String> {
     let vnet = session.vnet().ok_or_else(|| Usage("the guest has no NIC".to_owned()))?;
     let filter = Filter::new().direction(Direction::ToGuest).len_at_least(bytes.saturating_add(1));
     let torn = vnet.tear(Tear { filter, nth: 1, bytes });
-    let frame = torn.wait(FRAME_TIME).map_err(|_| TimedOut {
-        limit: FRAME_TIME,
+    let frame = torn.wait(within).map_err(|_| TimedOut {
+        limit: within,
         what: format!("a frame of more than {bytes} bytes to the guest"),
     })?;
-    Ok(format!("behind byte {bytes} of a frame of {} bytes", frame.len))
+    Ok(format!(" behind byte {bytes} of a frame of {} bytes", frame.len))
 }
 
-/// Cuts the power; what survives is drawn by the seed.
-fn lose_power(session: Session, torn: Option<String>, seed: u64) -> anyhow::Result<(Dark, String)> {
-    let dark = session.power_fail();
-    let place = torn.map_or_else(String::new, |place| format!(" {place}"));
-    let lines = match dark.settle(Survivors::Random(seed))? {
-        Some(lines) => format!("{lines} lines were not durable, seed {seed} drew what survives"),
-        None => "every store survives, for no observer knows what was durable".to_owned(),
-    };
-    Ok((dark, format!("power was cut{place}; {lines}\n")))
+/// Tells what was done, or why the guest ends.
+fn answer(caller: Caller, done: anyhow::Result<(State, String)>) -> anyhow::Result<State> {
+    say(caller, done.as_ref().map(|(_, said)| said.as_str()));
+    done.map(|(state, _)| state)
 }
 
-fn answer(reply: &Sender<Reply>, said: anyhow::Result<String>) {
-    let reply_is = match said {
+fn refuse(caller: Caller, why: &str, state: State) -> State {
+    say(caller, Err(&Usage(why.to_owned()).into()));
+    state
+}
+
+fn say(caller: Caller, said: Result<&str, &anyhow::Error>) {
+    caller.reply(&match said {
         Ok(said) => Reply { status: Exit::Pass as u8, said: said.trim_end().to_owned() },
-        Err(why) => Reply { status: Exit::of_error(&why) as u8, said: format!("{why:#}") },
-    };
-    // Whoever asked may have gone.
-    let _ = reply.send(reply_is);
+        Err(why) => Reply { status: Exit::of_error(why) as u8, said: format!("{why:#}") },
+    });
 }
