@@ -35,7 +35,7 @@ Examples:
 
 const IMAGE_HELP: &str = "\
 Examples:
-  vmctl image build
+  vmctl image build --name debian-12-linux6
   vmctl image ls
   vmctl image rm c143
   vmctl image verify";
@@ -92,23 +92,30 @@ pub(crate) struct SetupArgs {
 pub(crate) struct ImageArgs {
     #[command(subcommand)]
     pub(crate) action: ImageAction,
-    /// The image: a manifest in `images/`.
-    #[arg(long, global = true, value_name = "NAME", default_value = "debian-12")]
-    pub(crate) name: String,
     #[command(flatten)]
     pub(crate) host: HostArgs,
+}
+
+/// Which image.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct OfImage {
+    /// The image: a manifest in `images/`.
+    #[arg(long, value_name = "NAME", default_value = "debian-12", value_parser = guest::name)]
+    pub(crate) name: String,
 }
 
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum ImageAction {
     /// Build the image, or find it built, and check every file of it.
     Build {
+        #[command(flatten)]
+        image: OfImage,
         /// A locked version that the mirror has dropped is an error; else it is resolved anew.
         #[arg(long)]
         locked: bool,
     },
     /// Lock the versions that the mirror offers today.
-    Lock,
+    Lock(OfImage),
     /// List what the cache holds, with size and last use.
     Ls,
     /// Remove entries of the cache by (the beginning of) their keys.

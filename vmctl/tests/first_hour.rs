@@ -64,6 +64,13 @@ fn only_a_guest_that_is_up_can_lose_its_power() {
     }
     assert_eq!(run(home.path(), &["power", "cut", "../x"]).status.code(), Some(2));
     assert_eq!(run(home.path(), &["power", "cut"]).status.code(), Some(2));
+    for wrong in ["here", "cut:x", "arm:1", "checkpoint:3#0", ""] {
+        let output = run(home.path(), &["power", "cut", "debian-12", "--at", wrong]);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(text(&output.stderr).contains("checkpoint:ID"), "{output:?}");
+    }
+    let two = ["power", "cycle", "debian-12", "--at", "cut", "--dma", "700"];
+    assert_eq!(run(home.path(), &two).status.code(), Some(2));
 }
 
 #[test]
@@ -113,6 +120,11 @@ fn an_empty_cache_holds_nothing_and_is_whole() {
     assert_eq!(run(home.path(), &["image", "rm", "abc"]).status.code(), Some(2));
     assert_eq!(run(home.path(), &["image", "rm"]).status.code(), Some(2));
     assert_eq!(run(home.path(), &["image", "rm", "--all"]).status.code(), Some(0));
+    // The cache is not one image's: a name would be ignored.
+    for words in [&["ls"][..], &["verify"], &["rm", "--all"]] {
+        let named = [&["image"], words, &["--name", "debian-12"]].concat();
+        assert_eq!(run(home.path(), &named).status.code(), Some(2), "{named:?}");
+    }
 }
 
 #[test]

@@ -29,8 +29,8 @@ pub(crate) fn run(args: &ImageArgs) -> anyhow::Result<Exit> {
 
 fn act(args: &ImageArgs, progress: &mut Progress) -> anyhow::Result<(String, Exit)> {
     let done = match &args.action {
-        ImageAction::Build { locked } => build(args, *locked, progress)?,
-        ImageAction::Lock => lock(args, progress)?,
+        ImageAction::Build { image, locked } => build(args, &image.name, *locked, progress)?,
+        ImageAction::Lock(image) => lock(args, &image.name, progress)?,
         ImageAction::Ls => list(&store::list(&env::cache_dir()?)),
         ImageAction::Rm { keys, all } => remove(keys, *all, progress)?,
         ImageAction::Verify => return verify(progress),
@@ -38,11 +38,16 @@ fn act(args: &ImageArgs, progress: &mut Progress) -> anyhow::Result<(String, Exi
     Ok((done, Exit::Pass))
 }
 
-fn build(args: &ImageArgs, locked: bool, progress: &mut Progress) -> anyhow::Result<String> {
+fn build(
+    args: &ImageArgs,
+    name: &str,
+    locked: bool,
+    progress: &mut Progress,
+) -> anyhow::Result<String> {
     gate::pass(&args.host)?;
     let mut options = world::options(&args.host)?;
     options.locked = locked;
-    let (name, world) = (args.name.as_str(), World::new(options));
+    let world = World::new(options);
     progress.step("looking for the image");
     world.prepare(name, &mut |line| progress.step(line))?;
     let image = &world.base()?.image;
@@ -51,9 +56,9 @@ fn build(args: &ImageArgs, locked: bool, progress: &mut Progress) -> anyhow::Res
     Ok(format!("{name}: {}, kernel {}\n", image.key, image.release))
 }
 
-fn lock(args: &ImageArgs, progress: &mut Progress) -> anyhow::Result<String> {
+fn lock(args: &ImageArgs, name: &str, progress: &mut Progress) -> anyhow::Result<String> {
     gate::pass(&args.host)?;
-    let (name, world) = (args.name.as_str(), World::new(world::options(&args.host)?));
+    let world = World::new(world::options(&args.host)?);
     progress.step("building the guest programs");
     let request = world.image_request(name)?;
     let lock = vm::image::resolve(&request, &mut |line| progress.step(line));
