@@ -26,7 +26,7 @@
 
 #include "pmem.h"
 
-enum { PAGE = 4096, BYTES = 2 << 20, MOST = 16, CPUS = 2 };
+enum { PAGE = 4096, BYTES = 2 << 20, MOST = 16, CPUS = 2, WAIT = 8 };
 
 enum verb { STORE, NT, WIDE, CLWB, OPT, CLFLUSH, SFENCE, MFENCE, LOCK, VERBS };
 
@@ -193,12 +193,22 @@ struct racer {
 	int cpu, rounds;
 };
 
+/* Until both are there, so that neither is through before the other begins. */
+static void meet(int cpu, int line)
+{
+	static volatile int is_here[CPUS];
+	is_here[cpu] = line + 1;
+	while (is_here[!cpu] <= line)
+		sched_yield();
+}
+
 /* Its word of the first line through the caches; of the second one, the first CPU past them. */
 static void *race(void *given)
 {
 	const struct racer *racer = given;
 	move_to(racer->cpu);
 	for (int line = 0; line < 2; line++) {
+		meet(racer->cpu, line);
 		volatile uint64_t *word = (volatile uint64_t *)(racer->page + line * LINE);
 		word += racer->cpu;
 		for (int round = 1; round <= racer->rounds; round++) {
@@ -209,6 +219,9 @@ static void *race(void *given)
 				clwb(word);
 			}
 			fence();
+			/* Time for the other CPU to undo it. */
+			for (int wait = 0; wait < WAIT; wait++)
+				__asm__ volatile("pause");
 			mark(ASSERT_PERSISTED, word, sizeof(*word), line);
 		}
 	}
