@@ -73,9 +73,14 @@ impl Bench {
     /// Who watches the guest.
     ///
     /// # Errors
-    /// Nobody does.
+    /// Nobody does; the case is skipped if nobody can.
     pub fn watch(&self) -> anyhow::Result<&Watch> {
-        self.watched.0.as_ref().context("a bench with an observer")
+        self.watched.0.as_ref().ok_or_else(|| self.watched.1.unseen())
+    }
+
+    /// Whether somebody watches the guest.
+    pub fn is_watched(&self) -> bool {
+        self.watched.0.is_some()
     }
 
     /// The guest, for what the bench has no word for.
@@ -319,17 +324,25 @@ impl DarkBench {
     /// What may be left of the NVDIMM: what was durable, and the lines in flight.
     ///
     /// # Errors
-    /// No observer knows.
+    /// No observer knows; the case is skipped if none can.
     pub fn states(&self) -> anyhow::Result<(CrashState, Vec<u8>)> {
         let state = self.guest.crash_state().context("read what was durable")?;
-        state.context("a bench with an observer of what is durable")
+        state.ok_or_else(|| self.watched.1.unseen())
+    }
+
+    /// Whether somebody watched the guest.
+    pub fn was_watched(&self) -> bool {
+        self.watched.0.is_some()
     }
 
     /// Leaves the NVDIMM in one of these states.
     ///
     /// # Errors
-    /// No observer knows them.
+    /// As [`DarkBench::states`].
     pub fn settle(&self, survivors: Survivors) -> anyhow::Result<()> {
+        if !self.was_watched() {
+            return Err(self.watched.1.unseen());
+        }
         self.guest.settle(survivors).context("leave what survived")
     }
 

@@ -6,10 +6,12 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use vm::Watch;
 use vm::crash::LINE;
 use vm::watch::Asserted;
+
+use crate::outcome::Skipped;
 
 /// What was promised so far.
 #[derive(Debug, Default)]
@@ -23,6 +25,8 @@ struct Book {
     broken: Vec<Asserted>,
     /// Whether the case breaks some on purpose.
     some_break: bool,
+    /// Why nobody sees what is durable.
+    blind: Option<String>,
 }
 
 /// Promises that did not hold.
@@ -52,6 +56,24 @@ impl Promises {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).some_break = true;
     }
 
+    /// Nobody sees what is durable in this guest, and why.
+    pub(crate) fn nobody_sees(&self, why: String) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).blind = Some(why);
+    }
+
+    /// Why nobody sees what is durable, if that is so.
+    pub(crate) fn why_nobody_sees(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).blind.clone()
+    }
+
+    /// What becomes of a case that needs somebody who sees it.
+    pub(crate) fn unseen(&self) -> anyhow::Error {
+        match self.why_nobody_sees() {
+            Some(why) => Skipped(format!("nobody sees what is durable: {why}")).into(),
+            None => anyhow!("a bench without an observer"),
+        }
+    }
+
     /// The verdict on all lives, the last included; how many promises there were.
     ///
     /// # Errors
@@ -60,6 +82,9 @@ impl Promises {
         let mut book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         book.close()?;
         let (all, count) = (book.broken.len(), book.count);
+        if let (true, Some(why)) = (book.some_break, &book.blind) {
+            return Err(Skipped(format!("nobody sees what is durable: {why}")).into());
+        }
         if book.some_break {
             ensure!(all > 0, "of {count} promises some were to be broken, and none was");
             return Ok(count);
@@ -143,6 +168,19 @@ mod tests {
     fn whoever_breaks_promises_on_purpose_must() {
         assert_eq!(verdict(&[BROKEN], true), Ok(1));
         assert!(verdict(&[KEPT], true).unwrap_err().contains("none was"));
+    }
+
+    #[test]
+    fn what_nobody_sees_is_neither_kept_nor_broken() {
+        let promises = Promises::default();
+        assert!(!promises.unseen().is::<Skipped>());
+        promises.nobody_sees("KVM".to_owned());
+        assert_eq!(promises.verdict("debian-12").unwrap(), 0);
+        promises.some_break();
+        for error in [promises.verdict("debian-12").unwrap_err(), promises.unseen()] {
+            assert!(error.is::<Skipped>(), "{error}");
+            assert_eq!(error.to_string(), "nobody sees what is durable: KVM");
+        }
     }
 
     #[test]

@@ -17,10 +17,11 @@ use crate::case::Case;
 use crate::console::guest_dir;
 use crate::medium::Medium;
 use crate::needs::{Needs, Watched};
-use crate::outcome::{CaseResult, Figures, TimedOut};
+use crate::outcome::{CaseResult, Figures, Skipped, TimedOut};
 use crate::promises::Promises;
 use crate::runner::Message;
 use crate::seed::Seed;
+use crate::sight::Sight;
 use crate::way::Way;
 use crate::world::World;
 
@@ -101,7 +102,7 @@ impl Rig {
         let base = self.world.base()?;
         let dir = guest_dir(&self.dir);
         std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
-        let accel = if self.case.emulated { Accel::Tcg } else { base.accel };
+        let accel = self.world.accel_of(self.case.emulated)?;
         let mut spec = Spec::new(self.case.guest, &base.image, &dir).accel(accel);
         spec = spec.qemu(&base.qemu.path).pvpanic().cpus(1 + needs.more_cpus);
         spec = spec.nic(Nic::VhostUser { socket: self.socket(), mac: address::guest_mac() });
@@ -134,7 +135,7 @@ impl Rig {
     /// As [`Rig::boot`].
     pub fn template(&self, nvdimm: Mib) -> anyhow::Result<Template> {
         let base = self.world.base()?;
-        let accel = if self.case.emulated { Accel::Tcg } else { base.accel };
+        let accel = self.world.accel_of(self.case.emulated)?;
         let spec = Spec::new(self.case.guest, &base.image, &guest_dir(&self.dir)).accel(accel);
         let program = std::fs::read(&base.programs.cases).context("read the guest half")?;
         let put = |guest: &Guest| guest.put(&program, PROGRAM, 0o755);
@@ -153,23 +154,54 @@ impl Rig {
         Ok(bench)
     }
 
+    /// Who watches the guest: nobody if there is nothing to see, or if what is durable cannot be
+    /// known; a case that needs more than that is skipped.
     fn watch(&self, needs: Needs, accel: Accel) -> anyhow::Result<Option<Watch>> {
-        let is_durable_known = needs.nvdimm.is_some() && accel == Accel::Tcg;
-        let watched = match needs.watched {
-            Watched::Durable if !is_durable_known => Watched::Nothing,
-            watched => watched,
+        let is_wanted = match needs.watched {
+            Watched::Nothing => false,
+            Watched::Durable => needs.nvdimm.is_some(),
+            Watched::Count | Watched::Trace => true,
         };
-        if watched == Watched::Nothing {
+        if !is_wanted {
             return Ok(None);
         }
-        let (library, folder) = (self.world.observer()?, self.dir.join("observed"));
-        let (rules, journal) = (Rules::default(), self.journal());
-        Ok(match watched {
+        let library = match self.world.sight(accel)? {
+            Sight::Clear(library) => library,
+            Sight::Blind(why) if needs.watched == Watched::Durable => {
+                self.promises.nobody_sees(why);
+                return Ok(None);
+            }
+            Sight::Blind(why) => return Err(Skipped(why).into()),
+        };
+        let (folder, rules, journal) =
+            (self.dir.join("observed"), Rules::default(), self.journal());
+        Ok(match needs.watched {
             Watched::Durable => Some(Watch::diff(&library, &folder, rules)),
             Watched::Count => Some(Watch::count(&library, &folder)),
             Watched::Trace => Some(Watch::trace(&library, &folder, rules, Some(&journal))),
             Watched::Nothing => None,
         })
+    }
+
+    /// Skips a case that says nothing unless somebody sees what is durable.
+    ///
+    /// # Errors
+    /// Nobody can.
+    pub(crate) fn needs_sight(&self) -> anyhow::Result<()> {
+        match self.world.sight(self.world.accel_of(self.case.emulated)?)? {
+            Sight::Clear(_) => Ok(()),
+            Sight::Blind(why) => Err(Skipped(why).into()),
+        }
+    }
+
+    /// What the case's verdict does not cover.
+    pub(crate) fn remark(&self) -> String {
+        match self.promises.why_nobody_sees() {
+            Some(why) if self.case.emulated => {
+                format!("only abrupt losses of power were judged, which keep every store: {why}")
+            }
+            _ => self.case.remark.to_owned(),
+        }
     }
 
     /// Says that promises of durability will be broken on purpose; then it is wrong if none is.

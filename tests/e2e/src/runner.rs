@@ -166,6 +166,7 @@ pub fn play(case: &Case, world: &Arc<World>, seed: Seed, events: &Sender<Message
         result.console = console::tail(rig.dir());
     }
     rig.dir().clone_into(&mut result.artefacts);
+    result.remark = rig.remark();
     (result.figures, result.ways) = rig.close(!result.outcome.is_failure());
     result.wall = began.elapsed();
     result.cpu = cpu::of_this_thread().saturating_sub(cpu_before);

@@ -13,6 +13,7 @@ use vm::image::{Image, Request};
 use vm::module::Module;
 
 use crate::deploy::{self, Programs};
+use crate::sight::Sight;
 use crate::workshop::Workshop;
 
 /// What all cases of a run share.
@@ -20,6 +21,7 @@ use crate::workshop::Workshop;
 pub struct World {
     options: Options,
     base: OnceLock<Base>,
+    sight: OnceLock<Sight>,
     /// What cases have asked for, by name: built once, one at a time.
     workpieces: Mutex<BTreeMap<&'static str, PathBuf>>,
     /// Whether the run was cut short, and a way to wait for that.
@@ -65,8 +67,9 @@ pub struct Base {
 impl World {
     /// A world in which nothing is built yet.
     pub fn new(options: Options) -> Self {
-        let (base, workpieces) = (OnceLock::new(), Mutex::default());
-        Self { options, base, workpieces, cut_short: (Mutex::new(false), Condvar::new()) }
+        let (base, sight, workpieces) = (OnceLock::new(), OnceLock::new(), Mutex::default());
+        let cut_short = (Mutex::new(false), Condvar::new());
+        Self { options, base, sight, workpieces, cut_short }
     }
 
     /// Builds what every guest is made of, or finds it built.
@@ -101,15 +104,37 @@ impl World {
             root: Some(image.root.clone()),
         };
         let found = accel::probe(&boot, &qemu.path, &self.options.cache).context("look at KVM")?;
-        tell(&format!(
-            "guests run under {}{}",
-            found.accel.name().to_uppercase(),
-            sight(found.accel)
-        ));
         if self.options.accel == Some(Accel::Kvm) && found.accel != Accel::Kvm {
-            bail!("KVM does not work here: {}", found.because);
+            let because = found.because;
+            bail!("KVM does not work here: {because}; without --accel kvm guests run under TCG");
         }
+        tell(&format!("guests run under {}", found.accel.name().to_uppercase()));
         Ok(found.accel)
+    }
+
+    /// What executes the guests of a case: of one that is `emulated`, TCG even where KVM works,
+    /// unless KVM was asked for.
+    ///
+    /// # Errors
+    /// As [`World::base`].
+    pub(crate) fn accel_of(&self, emulated: bool) -> anyhow::Result<Accel> {
+        let is_kvm_asked_for = self.options.accel == Some(Accel::Kvm);
+        if emulated && !is_kvm_asked_for { Ok(Accel::Tcg) } else { Ok(self.base()?.accel) }
+    }
+
+    /// What can be known of the flushes of guests that this executes.
+    ///
+    /// # Errors
+    /// The compiler's.
+    pub fn sight(&self, accel: Accel) -> anyhow::Result<Sight> {
+        let find = || Sight::find(accel, &self.base()?.qemu.path, || self.observer());
+        match accel {
+            Accel::Kvm => find(),
+            Accel::Tcg => match self.sight.get() {
+                Some(known) => Ok(known.clone()),
+                None => find().map(|found| self.sight.get_or_init(|| found).clone()),
+            },
+        }
     }
 
     /// What an image of this name is built from; builds the agent that goes into it.
@@ -228,14 +253,6 @@ impl World {
     /// Where a case leaves its files.
     pub fn case_dir(&self, case: &str) -> PathBuf {
         self.options.run_dir.join(case.replace("::", "-"))
-    }
-}
-
-/// What is not seen of guests.
-fn sight(accel: Accel) -> &'static str {
-    match accel {
-        Accel::Tcg => "",
-        Accel::Kvm => ": their flushes are not observed, so no promise of durability is judged",
     }
 }
 

@@ -24,6 +24,7 @@ struct Case<'a> {
     guest: &'a str,
     outcome: &'static str,
     reason: &'a str,
+    remark: &'a str,
     seconds: f64,
     cpu_seconds: f64,
     figures: &'a Figures,
@@ -33,13 +34,14 @@ struct Case<'a> {
 /// The whole report, with a line break at its end.
 pub(crate) fn text(head: &Head, results: &[CaseResult]) -> String {
     let case = |result| {
-        let CaseResult { name, guest, outcome, wall, cpu, figures, ways, .. }: &'_ CaseResult =
-            result;
+        let result: &'_ CaseResult = result;
+        let CaseResult { name, guest, outcome, remark, wall, cpu, figures, ways, .. } = result;
         Case {
             name,
             guest,
             outcome: outcome.name(),
             reason: outcome.reason(),
+            remark,
             seconds: wall.as_secs_f64(),
             cpu_seconds: cpu.as_secs_f64(),
             figures,
@@ -70,8 +72,26 @@ mod tests {
         assert_eq!(outcomes[0]["figures"]["payload_bytes"], 4096.0);
         assert_eq!(outcomes[0]["seconds"], 1.25);
         let keys: Vec<_> = outcomes[0].as_object().unwrap().keys().collect();
-        let documented =
-            ["cpu_seconds", "figures", "guest", "name", "outcome", "reason", "seconds", "ways"];
+        let documented = [
+            "cpu_seconds",
+            "figures",
+            "guest",
+            "name",
+            "outcome",
+            "reason",
+            "remark",
+            "seconds",
+            "ways",
+        ];
         assert_eq!(keys, documented);
+    }
+
+    #[test]
+    fn what_a_verdict_does_not_cover_is_told() {
+        let mut results = results();
+        results[0].remark = "only abrupt losses of power".to_owned();
+        let value: serde_json::Value = serde_json::from_str(&text(&head(), &results)).unwrap();
+        assert_eq!(value["cases"][0]["remark"], "only abrupt losses of power");
+        assert_eq!(value["cases"][1]["remark"], "");
     }
 }

@@ -35,6 +35,9 @@ fn case(result: &CaseResult) -> TestCase {
     for (name, value) in &result.figures {
         case.add_property(Property::new(*name, value.to_string()));
     }
+    if !result.remark.is_empty() {
+        case.add_property(Property::new("remark", result.remark.as_str()));
+    }
     if !result.console.is_empty() {
         case.set_system_out(result.console.join("\n"));
     }
@@ -59,12 +62,16 @@ mod tests {
 
     #[test]
     fn every_outcome_has_its_element_and_reasons_are_escaped() {
-        let xml = text(&head(), &results()).unwrap();
+        let mut results = results();
+        results[0].remark = "only abrupt".to_owned();
+        let xml = text(&head(), &results).unwrap();
         assert!(xml.contains(r#"tests="4""#), "{xml}");
         assert!(xml.contains(r#"failures="1""#) && xml.contains(r#"errors="1""#), "{xml}");
         assert!(xml.contains(r#"<failure message="slot 3 &lt;differs&gt;" type="fail""#), "{xml}");
         assert!(xml.contains(r#"<error message="QEMU ended" type="lost_vm""#), "{xml}");
         assert!(xml.contains(r#"<skipped message="no compiler""#), "{xml}");
         assert!(xml.contains(r#"<property name="seed" value="7"/>"#), "{xml}");
+        let remarks = xml.matches(r#"<property name="remark" value="only abrupt"/>"#).count();
+        assert_eq!(remarks, 1, "{xml}");
     }
 }

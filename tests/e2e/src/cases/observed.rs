@@ -66,6 +66,7 @@ const PAIRS: usize = 3;
 /// Measures what it costs to know what is durable: CPU time of pairs of guests that boot and load
 /// the module. A figure, and no more: a busy host makes it vary by some percent.
 pub(super) fn cost(rig: &mut Rig) -> anyhow::Result<()> {
+    rig.needs_sight()?;
     let mut ratios = Vec::new();
     for pair in 1..=PAIRS {
         rig.step(format!("pair {pair} of {PAIRS}"));

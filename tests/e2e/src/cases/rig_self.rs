@@ -67,6 +67,7 @@ pub(super) fn reports_lost_vm(rig: &mut Rig) -> anyhow::Result<()> {
 
 /// A program that promises what is not durable fails a case that asked for nothing.
 pub(super) fn reports_broken_promise(rig: &mut Rig) -> anyhow::Result<()> {
+    rig.needs_sight()?;
     let inner = Case::new("rig::inner_promises", |rig| {
         let bench = observed::boot(rig, Needs::devdax(Mib(16)))?;
         ["good", "no_flush"].into_iter().try_for_each(|way| observed::write(&bench, way))
