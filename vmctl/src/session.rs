@@ -5,7 +5,7 @@ mod dark;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use e2e::{World, address};
 use vm::accel::Accel;
 use vm::crash::Rules;
@@ -132,14 +132,7 @@ impl Session {
                 world.module(&[], &mut |line| progress.step(line))
             })
             .transpose()?;
-        let can_be = args.nvdimm > 0 && world.base()?.accel == Accel::Tcg;
-        let sight = if sight == Sight::Durable && !can_be { Sight::Nothing } else { sight };
-        let library = (sight != Sight::Nothing)
-            .then(|| {
-                progress.step("building the observer");
-                world.observer()
-            })
-            .transpose()?;
+        let (sight, library) = look(&world, args, sight, progress)?;
         progress.step("booting the guest");
         let this = Self::boot(args, &world, module, (sight, library.as_deref()))?;
         this.equip(args, progress)?;
@@ -296,6 +289,30 @@ impl Session {
             drop(self.guest.power_fail());
         }
         Ok(())
+    }
+}
+
+/// What can be seen of a guest of which this is wanted, and the library that sees it. Less than
+/// what is durable is told; a recording is nothing without its stores.
+fn look(
+    world: &World,
+    args: &GuestArgs,
+    wanted: Sight,
+    progress: &mut Progress,
+) -> anyhow::Result<(Sight, Option<PathBuf>)> {
+    let accel = match wanted {
+        Sight::Durable if args.nvdimm > 0 => world.base()?.accel,
+        Sight::Stores(_) => Accel::Tcg,
+        Sight::Durable | Sight::Nothing => return Ok((Sight::Nothing, None)),
+    };
+    progress.step("building the observer");
+    match world.sight(accel)? {
+        e2e::Sight::Clear(library) => Ok((wanted, Some(library))),
+        e2e::Sight::Blind(why) if wanted == Sight::Durable => {
+            eprintln!("vmctl: when power is cut every store will survive: {why}");
+            Ok((Sight::Nothing, None))
+        }
+        e2e::Sight::Blind(why) => bail!("nobody would see the stores: {why}"),
     }
 }
 

@@ -73,7 +73,7 @@ pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<Exit> {
     findings.extend([namespaces(), room(Path::new(host::SHARED_MEMORY), SHARED_MEMORY)]);
     findings.push(room(existing(&cache), DISK));
     progress.step("asking QEMU what it has");
-    findings.extend([nvdimm(&qemu), vhost_user(&qemu), vhost_net()]);
+    findings.extend([nvdimm(&qemu), plugins(&qemu), vhost_user(&qemu), vhost_net()]);
     progress.step("asking KVM to boot a guest");
     findings.push(kvm(&qemu, &cache));
     progress.close();
@@ -184,6 +184,19 @@ fn nvdimm(qemu: &Path) -> Finding {
     }
 }
 
+/// Nothing is built for this question: a QEMU with plugins says that it cannot load this one.
+fn plugins(qemu: &Path) -> Finding {
+    let what = "plugins of QEMU";
+    match host::load_plugin(qemu, Path::new("/dev/null"), "out=/dev/null") {
+        Err(error) if !error.to_string().contains("Could not load plugin") => Finding::bad(
+            what,
+            format!("{}; only abrupt losses of power can be judged", first_line(&error)),
+            "install a QEMU that was built with --enable-plugins",
+        ),
+        _ => Finding::good(what, "it loads them, so it is seen what of an NVDIMM is durable"),
+    }
+}
+
 fn vhost_user(qemu: &Path) -> Finding {
     let what = "NIC by vhost-user";
     let asked = Program::new(qemu).args(["-netdev", "help"]).timeout(PATIENCE).run();
@@ -278,6 +291,7 @@ mod tests {
     fn a_qemu_that_is_none_is_told_as_such() {
         assert_eq!(vhost_user(Path::new("/bin/true")).state, State::Bad);
         assert_eq!(nvdimm(Path::new("/bin/false")).state, State::Bad);
+        assert_eq!(plugins(Path::new("/bin/false")).state, State::Bad);
         assert_eq!(nvdimm(Path::new("/no/such/qemu")).state, State::Bad);
     }
 }
