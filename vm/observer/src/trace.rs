@@ -48,8 +48,17 @@ impl Trace {
         self.open.waits(vcpu)
     }
 
-    /// Takes an event in; what there is to tell.
+    /// Takes an event in; what there is to tell. After an error nothing is recorded before the next
+    /// ARM: a trace with a gap would be a lie, one without its end says that it was cut short.
     pub(crate) fn take(&mut self, event: &Event, window: &Window) -> io::Result<Vec<Line>> {
+        let told = self.record(event, window);
+        if told.is_err() {
+            self.current = None;
+        }
+        told
+    }
+
+    fn record(&mut self, event: &Event, window: &Window) -> io::Result<Vec<Line>> {
         if let Event::Marker(marker) = event
             && marker.op == Op::Arm
         {
@@ -114,5 +123,40 @@ impl Trace {
         let events = writer.events();
         writer.finish()?;
         Ok(Some(Line::Recorded { recorded: self.number.to_string(), events }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crash::recording::PROGRAM;
+    use crash::{Fence, FenceKind, Pc, Vcpu};
+
+    use super::*;
+    use crate::options::Place;
+
+    #[test]
+    fn a_full_disk_ends_a_trace_and_is_told_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let [nvdimm, ram] = ["nvdimm", "ram"].map(|name| dir.path().join(name));
+        for file in [&nvdimm, &ram] {
+            fs::write(file, [0; 4096]).unwrap();
+        }
+        let window = Window::map(&Place { nvdimm, base: 1 << 32, ram }).unwrap();
+        let mut trace = Trace::begin(&dir.path().join("traces"), Rules::default(), None).unwrap();
+        trace.arm(&window).unwrap();
+        let header = Header {
+            nvdimm_bytes: 4096,
+            base: BASE.to_owned(),
+            base_hash: hash(&[0; 4096]),
+            seed: 0,
+            rules: Rules::default(),
+            command: Vec::new(),
+        };
+        let full = BufWriter::new(File::options().write(true).open("/dev/full").unwrap());
+        trace.current = Some(Writer::new(full, &header).unwrap());
+        let (vcpu, pc, kind) = (Vcpu(0), Pc(0), FenceKind::Sfence);
+        let fence = Event::Fence(Fence { vcpu, pc, context: PROGRAM, kind });
+        let failed = (0..1_000_000).filter(|_| trace.take(&fence, &window).is_err()).count();
+        assert_eq!((failed, trace.is_armed()), (1, false));
     }
 }
