@@ -135,7 +135,8 @@ functions! {
     sum: c"qemu_plugin_u64_sum" unsafe extern "C" fn(Field) -> u64;
     registers: c"qemu_plugin_get_registers" unsafe extern "C" fn() -> *mut Array<Register>;
     bytes_new: c"g_byte_array_new" unsafe extern "C" fn() -> *mut Array<u8>;
-    bytes_free: c"g_byte_array_unref" unsafe extern "C" fn(*mut Array<u8>);
+    bytes_resize: c"g_byte_array_set_size"
+        unsafe extern "C" fn(*mut Array<u8>, c_uint) -> *mut Array<u8>;
     element_size: c"g_array_get_element_size"
         unsafe extern "C" fn(*mut Array<Register>) -> c_uint;
     array_free: c"g_array_unref" unsafe extern "C" fn(*mut Array<Register>);
@@ -317,11 +318,19 @@ pub(crate) fn register(name: &CStr) -> Option<RegisterHandle> {
     handle
 }
 
+thread_local! {
+    /// What registers are read into: one array for each CPU. While something waits every lock of
+    /// the guest reads some, and a new array for each costs more than all else.
+    // SAFETY: glib allocates or aborts.
+    static BYTES: *mut Array<u8> = unsafe { (functions().common.bytes_new)() };
+}
+
 /// The value of a register of at most 8 bytes. Only in a callback that may read registers.
 pub(crate) fn read(register: RegisterHandle) -> Option<u64> {
-    // SAFETY: glib allocates or aborts.
-    let bytes = unsafe { (functions().common.bytes_new)() };
-    // SAFETY: the caller is in a callback that may read registers; the array is ours.
+    let bytes = BYTES.with(|bytes| *bytes);
+    // SAFETY: the array is this thread's; nobody refers to what it holds.
+    unsafe { (functions().common.bytes_resize)(bytes, 0) };
+    // SAFETY: the caller is in a callback that may read registers; the array is this thread's.
     let is_read = unsafe { functions().shape.read(register.0, bytes) };
     // SAFETY: glib made the array and keeps `data` and `len` true.
     let array = unsafe { &*bytes };
@@ -332,7 +341,5 @@ pub(crate) fn read(register: RegisterHandle) -> Option<u64> {
         let held = unsafe { std::slice::from_raw_parts(array.data, array.len as usize) };
         value[..held.len()].copy_from_slice(held);
     }
-    // SAFETY: the array is ours, and nobody refers to it any more.
-    unsafe { (functions().common.bytes_free)(bytes) };
     is_read.then(|| u64::from_le_bytes(value))
 }
