@@ -71,7 +71,10 @@ fn judge_lost(bench: &Bench) -> anyhow::Result<()> {
 fn judge(dark: &DarkBench, at: &str, text: LineBytes, lines: &[InFlight]) -> anyhow::Result<()> {
     ensure!(dark.cut()? == at, "power was lost at {}, not at {at}", dark.cut()?);
     let (state, durable) = dark.states()?;
-    ensure!(state.lines == lines, "in flight at {at}: {:?}, not {lines:?}", state.lines);
+    let numbers = |lines: &[InFlight]| lines.iter().map(|one| one.line.0).collect::<Vec<_>>();
+    let (found, wanted) = (numbers(&state.lines), numbers(lines));
+    ensure!(found == wanted, "lines in flight at {at}: {found:?}, not {wanted:?}");
+    ensure!(state.lines == lines, "lines {found:?} at {at} have other values");
     let found = &durable[TEXT];
     ensure!(found == [text, text].as_flattened(), "durable at {at}: {found:?}");
     Ok(())
