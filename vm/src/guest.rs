@@ -30,6 +30,9 @@ const WARNINGS: [&str; 7] = [
     "detected buffer overflow",
 ];
 
+/// The word of the kernel's command line with the rate of its clock.
+const CLOCK: &str = "tsc_early_khz=";
+
 /// Two emulated guests that calibrate their clocks at the same time on a small host disturb each
 /// other; only the boot is done one at a time.
 static ONE_BOOT_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -59,7 +62,8 @@ impl Spec {
     /// # Errors
     /// [`crate::Error::NoSpace`] for its memory, [`crate::Error::Missing`] without QEMU,
     /// [`crate::Error::Guest`] that tells a panic from a hang, a timeout and a QEMU that died.
-    pub fn boot(self) -> Result<Guest> {
+    pub fn boot(mut self) -> Result<Guest> {
+        self.tell_clock();
         let _turn = (self.accel == Accel::Tcg)
             .then(|| ONE_BOOT_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner));
         // From here on an error ends QEMU.
@@ -67,6 +71,20 @@ impl Spec {
         machine.0.negotiate()?;
         let (kernel, boot_id) = greeting(&machine.0, self.boot_timeout)?;
         Ok(Guest { machine, spec: self, kernel, boot_id })
+    }
+}
+
+impl Spec {
+    /// An emulated guest has the host's time stamp counter; if it has to find out the rate while
+    /// the host is busy it may be wrong by a factor, and with it all time in the guest.
+    fn tell_clock(&mut self) {
+        let told = self.kernel_args.iter().any(|word| word.starts_with(CLOCK));
+        if self.accel == Accel::Tcg
+            && !told
+            && let Some(khz) = crate::host::tsc_khz()
+        {
+            self.kernel_args.push(format!("{CLOCK}{khz}"));
+        }
     }
 }
 

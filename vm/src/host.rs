@@ -154,9 +154,38 @@ pub(crate) fn boot_id() -> String {
     id.trim().to_owned()
 }
 
+/// The rate of the time stamp counter in kHz, where the host's kernel was told it by a hypervisor
+/// and shows it as the clock of the CPU.
+pub(crate) fn tsc_khz() -> Option<u32> {
+    tsc_khz_of(&std::fs::read_to_string("/proc/cpuinfo").ok()?)
+}
+
+fn tsc_khz_of(cpuinfo: &str) -> Option<u32> {
+    let value = |name| {
+        let mut rows = cpuinfo.lines().filter_map(|line| line.split_once(':'));
+        rows.find_map(|(key, value)| (key.trim() == name).then(|| value.trim()))
+    };
+    let has = |flag| value("flags").is_some_and(|all| all.split(' ').any(|one| one == flag));
+    // With aperfmperf it is what the CPU does at the moment.
+    if !has("tsc_known_freq") || has("aperfmperf") {
+        return None;
+    }
+    let (mhz, khz) = value("cpu MHz")?.split_once('.')?;
+    if khz.len() == 3 { format!("{mhz}{khz}").parse().ok() } else { None }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_rate_of_the_time_stamp_counter_is_read_where_it_is_one() {
+        let told = |flags| format!("cpu MHz\t\t: 2299.998\nflags\t\t: fpu {flags}\nbugs\t\t:\n");
+        assert_eq!(tsc_khz_of(&told("tsc_known_freq pni")), Some(2_299_998));
+        assert_eq!(tsc_khz_of(&told("tsc_known_freq aperfmperf")), None);
+        assert_eq!(tsc_khz_of(&told("tsc")), None);
+        assert_eq!(tsc_khz_of(""), None);
+    }
 
     #[test]
     fn versions_are_read_and_compared() {
