@@ -7,6 +7,7 @@
 
 mod child;
 mod contained;
+mod launch;
 mod meter;
 mod spawner;
 mod strays;
@@ -14,6 +15,7 @@ mod strays;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -200,14 +202,28 @@ impl Program {
     }
 }
 
-/// One word of a command line, quoted for a POSIX shell where it has to be.
+/// One word of a command line, quoted for a POSIX shell where it has to be; what a terminal would
+/// obey, and what is no text, stands as numbers.
 pub fn quoted(word: impl AsRef<OsStr>) -> String {
-    let word = word.as_ref().to_string_lossy();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-+=./:,@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.into_owned();
+    let bytes = word.as_ref().as_bytes();
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-+=./:,@%".contains(byte);
+    let obeyed = |c: char| c.is_control() && c != '\n';
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !bytes.is_empty() && bytes.iter().all(is_plain) => text.to_owned(),
+        Ok(text) if !text.contains(obeyed) => format!("'{}'", text.replace('\'', r"'\''")),
+        _ => {
+            // A shell takes the last line breaks away.
+            let end = bytes.iter().rposition(|byte| *byte != b'\n').map_or(0, |last| last + 1);
+            let number = |byte: &u8| match byte {
+                byte if is_plain(byte) && *byte != b'%' => char::from(*byte).to_string(),
+                byte => format!("\\{byte:03o}"),
+            };
+            let (text, breaks) = (bytes[..end].iter().map(number), bytes.len() - end);
+            let breaks =
+                if breaks > 0 { format!("'{}'", "\n".repeat(breaks)) } else { String::new() };
+            format!("\"$(printf '{}')\"{breaks}", text.collect::<String>())
+        }
     }
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! Child: a started host program; its group dies with this value.
 
 use std::fs;
-use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::io::{self, PipeReader, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{ChildStderr, ChildStdout, ExitStatus};
+use std::process::ExitStatus;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -23,10 +23,12 @@ const STDERR_LINES: usize = 20;
 /// A running host program. Dropping it kills its whole process group and reaps it.
 #[derive(Debug)]
 pub struct Child {
-    process: std::process::Child,
+    pid: i32,
     line: String,
     /// Readable once the child has ended; needs no signal handler and no polling.
     pidfd: OwnedFd,
+    /// The reading ends of its outputs that are pipes.
+    outputs: [Option<PipeReader>; 2],
     status: Option<ExitStatus>,
     /// Its last [`Child::cpu_time`].
     cpu_time: Duration,
@@ -60,30 +62,30 @@ impl Output {
 }
 
 impl Child {
-    pub(super) fn adopt(process: std::process::Child, line: String, meter: Meter) -> Result<Self> {
+    pub(super) fn adopt(
+        pid: i32,
+        pidfd: OwnedFd,
+        line: String,
+        outputs: [Option<PipeReader>; 2],
+        meter: Meter,
+    ) -> Self {
         let (status, cpu_time) = (None, Duration::ZERO);
-        match pidfd_open(process.id()) {
-            Ok(pidfd) => Ok(Self { process, line, pidfd, status, cpu_time, meter }),
-            Err(source) => {
-                end(process);
-                Err(Error::Io { doing: format!("open pidfd of {line}"), source })
-            }
-        }
+        Self { pid, line, pidfd, outputs, status, cpu_time, meter }
     }
 
     /// The process id.
     pub fn pid(&self) -> u32 {
-        self.process.id()
+        self.pid.cast_unsigned()
     }
 
     /// The reading end of standard output, once, if it is a pipe.
-    pub fn take_stdout(&mut self) -> Option<ChildStdout> {
-        self.process.stdout.take()
+    pub fn take_stdout(&mut self) -> Option<PipeReader> {
+        self.outputs[0].take()
     }
 
     /// The reading end of standard error, once, if it is a pipe.
-    pub fn take_stderr(&mut self) -> Option<ChildStderr> {
-        self.process.stderr.take()
+    pub fn take_stderr(&mut self) -> Option<PipeReader> {
+        self.outputs[1].take()
     }
 
     /// User and system time of all its threads so far; the last value once it has ended.
@@ -124,8 +126,7 @@ impl Child {
 
     /// Waits for the end and collects both pipes; kills the group when the time is over.
     pub(super) fn collect(mut self, timeout: Option<Duration>) -> Result<Output> {
-        let stdout = self.process.stdout.take().map(reader);
-        let stderr = self.process.stderr.take().map(reader);
+        let [stdout, stderr] = std::mem::take(&mut self.outputs).map(|pipe| pipe.map(reader));
         let ended = self.ended_by(timeout.map(|timeout| Instant::now() + timeout))?;
         // Also leftovers of the group: they would hold the pipes open for ever.
         let status = self.kill();
@@ -164,14 +165,13 @@ impl Child {
 
     fn reap(&mut self) {
         if self.status.is_none() {
-            let group = self.process.id().cast_signed();
-            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+            let _ = killpg(Pid::from_raw(self.pid), Signal::SIGKILL);
             // After SIGKILL the end is near; only then is the lock of `forget` taken.
             let _ = self.ended_by(None);
             let (own, of_children) = cpu_times(self.pid());
             self.cpu_time = own;
             self.meter.add(own + of_children);
-            self.status = spawner::forget(group, || self.process.wait().ok());
+            self.status = spawner::forget(self.pid, || reaped(self.pid));
         }
     }
 }
@@ -199,10 +199,16 @@ fn tolerable(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
 }
 
-fn end(mut child: std::process::Child) {
-    let group = child.id().cast_signed();
-    let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
-    let _ = spawner::forget(group, || child.wait());
+/// How a child that has ended did so; nothing if somebody else has reaped it.
+fn reaped(pid: i32) -> Option<ExitStatus> {
+    loop {
+        let mut status = 0;
+        // SAFETY: waits for a child of ours, and writes one number.
+        match unsafe { libc::waitpid(pid, &raw mut status, 0) } {
+            -1 if Errno::last() == Errno::EINTR => {}
+            found => return (found == pid).then(|| ExitStatus::from_raw(status)),
+        }
+    }
 }
 
 fn reader(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
@@ -216,15 +222,4 @@ fn reader(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
 
 fn joined(reader: Option<JoinHandle<Vec<u8>>>) -> Vec<u8> {
     reader.and_then(|reader| reader.join().ok()).unwrap_or_default()
-}
-
-fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
-    // SAFETY: pidfd_open takes two integers and no pointer.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    let fd = i32::try_from(fd).expect("a system call returns a small number");
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel just made this descriptor for us, nobody else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

@@ -1,21 +1,23 @@
 //! Spawner: the one thread that starts children, because they die with the thread that did.
 
 use std::collections::BTreeSet;
-use std::io::{self, Write};
-use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::fs::File;
+use std::io::{self, PipeReader, PipeWriter, Write};
+use std::os::fd::OwnedFd;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::{Pid, getpid, getppid};
+use nix::unistd::Pid;
 
 use super::child::Child;
+use super::launch::{Launch, Launched};
 use super::meter::Meter;
 use super::{Program, Sink, Stdin};
 use crate::error::{Error, Result};
+
+const NULL: &str = "/dev/null";
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -76,67 +78,60 @@ fn thread_of_children() -> Sender<Job> {
 }
 
 fn start_here(program: Program, line: String, meter: Meter) -> Result<Child> {
-    let mut command = Command::new(&program.name);
-    command.args(&program.args).envs(program.envs.iter().map(|(k, v)| (k, v)));
-    if let Some(dir) = &program.cwd {
-        command.current_dir(dir);
-    }
-    let mut input = None;
-    command.stdin(match program.stdin {
-        Stdin::Null => Stdio::null(),
-        Stdin::File(file) => Stdio::from(file),
-        Stdin::Inherit => Stdio::inherit(),
-        Stdin::Bytes(bytes) => {
-            input = Some(bytes);
-            Stdio::piped()
-        }
-    });
-    command.stdout(stdio(program.stdout)).stderr(stdio(program.stderr)).process_group(0);
-    let inherited = program.inherited.iter().map(AsRawFd::as_raw_fd).collect();
-    die_with_parent(&mut command, inherited);
-
+    let io = |source| Error::Io { doing: format!("start {line}"), source };
+    let (stdin, feed) = input(program.stdin).map_err(io)?;
+    let (stdout, from_stdout) = output(program.stdout).map_err(io)?;
+    let (stderr, from_stderr) = output(program.stderr).map_err(io)?;
+    let launch = Launch {
+        name: &program.name,
+        args: &program.args,
+        envs: &program.envs,
+        folder: program.cwd.as_deref(),
+        standard: [stdin, stdout, stderr],
+        inherited: &program.inherited,
+    };
     let mut living = LIVING.lock().unwrap_or_else(PoisonError::into_inner);
     if living.closed {
         return Err(Error::Interrupted(line));
     }
-    let mut child = command.spawn().map_err(|error| start_error(&line, &program.name, error))?;
-    living.groups.insert(child.id().cast_signed());
+    let Launched { pid, pidfd } =
+        launch.run().map_err(|error| start_error(&line, &program.name, error))?;
+    living.groups.insert(pid);
     drop(living);
 
-    if let (Some(bytes), Some(mut pipe)) = (input, child.stdin.take()) {
+    if let Some((bytes, mut pipe)) = feed {
         // A child that ends early breaks the pipe; its exit status tells more than EPIPE does.
         thread::spawn(move || drop(pipe.write_all(&bytes)));
     }
-    Child::adopt(child, line, meter)
+    Ok(Child::adopt(pid, pidfd, line, [from_stdout, from_stderr], meter))
 }
 
-fn stdio(sink: Sink) -> Stdio {
-    match sink {
-        Sink::Null => Stdio::null(),
-        Sink::Pipe => Stdio::piped(),
-        Sink::File(file) => Stdio::from(file),
-        Sink::Inherit => Stdio::inherit(),
-    }
+/// What a child reads, and what is written there.
+type Input = (Option<OwnedFd>, Option<(Vec<u8>, PipeWriter)>);
+
+fn input(stdin: Stdin) -> io::Result<Input> {
+    Ok(match stdin {
+        Stdin::Null => (Some(File::open(NULL)?.into()), None),
+        Stdin::File(file) => (Some(file.into()), None),
+        Stdin::Inherit => (None, None),
+        Stdin::Bytes(bytes) => {
+            let (reader, writer) = io::pipe()?;
+            (Some(reader.into()), Some((bytes, writer)))
+        }
+    })
 }
 
-fn die_with_parent(command: &mut Command, inherited: Vec<RawFd>) {
-    let parent = getpid();
-    let ask = move || {
-        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
-        inherited.iter().try_for_each(|fd| keep_across_exec(*fd))?;
-        // The parent may have died between fork and prctl; then no signal will ever come.
-        if getppid() == parent { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ESRCH)) }
-    };
-    // SAFETY: between fork and exec only async-signal-safe calls are allowed; `ask` makes plain
-    // system calls, reads a list made before the fork, and touches no heap and no lock.
-    unsafe { command.pre_exec(ask) };
-}
-
-fn keep_across_exec(fd: RawFd) -> io::Result<()> {
-    // SAFETY: the owner of the descriptor, `Program::inherited`, lives until the child runs; so
-    // it is open here. F_SETFD takes an integer.
-    let result = unsafe { libc::fcntl(fd, libc::F_SETFD, 0) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+/// Where a child writes, and where that is read.
+fn output(sink: Sink) -> io::Result<(Option<OwnedFd>, Option<PipeReader>)> {
+    Ok(match sink {
+        Sink::Null => (Some(File::options().write(true).open(NULL)?.into()), None),
+        Sink::File(file) => (Some(file.into()), None),
+        Sink::Inherit => (None, None),
+        Sink::Pipe => {
+            let (reader, writer) = io::pipe()?;
+            (Some(writer.into()), Some(reader))
+        }
+    })
 }
 
 fn start_error(line: &str, name: &std::ffi::OsStr, error: io::Error) -> Error {

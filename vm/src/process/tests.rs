@@ -82,6 +82,37 @@ fn the_oom_score_is_set() {
 }
 
 #[test]
+fn a_child_is_what_a_shell_would_start() {
+    let said = |script: &str| Program::new("sh").args(["-c", script]).env("WORD", "a b");
+    // Nothing blocked, and nothing ignored that we ignore for ourselves.
+    let signals = Program::new("cat").arg("/proc/self/status").run_ok().unwrap().text();
+    let of = |name: &str| {
+        let line = signals.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        u64::from_str_radix(line.trim(), 16).unwrap()
+    };
+    let pipe = 1 << (nix::sys::signal::Signal::SIGPIPE as i32 - 1);
+    assert_eq!((of("SigBlk:"), of("SigIgn:") & pipe, of("SigCgt:")), (0, 0, 0), "{signals}");
+    let script = "echo $WORD; pwd; echo ${PATH:+path}; ps -o pgid= -p $$ | tr -d ' '; echo $$";
+    let text = said(script).cwd("/").run_ok().unwrap().text();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines[..3], ["a b", "/", "path"]);
+    assert_eq!(lines[3], lines[4], "the leader of its group");
+    // The last word counts, and a variable of ours can be replaced.
+    let words = Program::new("env").env("PATH", "/usr/bin:/bin").env("HOME", "x").run_ok().unwrap();
+    assert_eq!(words.text().lines().filter(|line| line.starts_with("HOME=")).count(), 1);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("closed"), "").unwrap();
+    let error = Program::new("./closed").cwd(folder.path()).run().unwrap_err();
+    assert!(matches!(&error, Error::Io { source, .. } if source.raw_os_error() == Some(13)));
+    assert!(matches!(Program::new("closed").run(), Err(Error::Missing { .. })));
+    assert!(Program::new("true").cwd("/no/such").run().is_err());
+    assert!(Program::new("a\0b").run().is_err());
+    // A signal without a name, too.
+    let ended = said("kill -40 $$").run().unwrap().status;
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&ended), Some(40));
+}
+
+#[test]
 fn a_child_has_the_descriptors_it_was_given() {
     let (reader, writer) = io::pipe().unwrap();
     let fd = std::os::fd::AsRawFd::as_raw_fd(&writer);
@@ -183,6 +214,14 @@ fn words_are_quoted_for_a_shell() {
     assert_eq!(quoted("a=b,c"), "a=b,c");
     assert_eq!(quoted("it's"), r"'it'\''s'");
     assert_eq!(quoted(""), "''");
+    assert_eq!(quoted("a\nb"), "'a\nb'");
+    for word in [&b"\x1b[2J"[..], b"\xff", b"a'$(x)`\\ \xfe%s\n\n", b"\t\"", "\u{9b}x".as_bytes()] {
+        let quoted = quoted(OsStr::from_bytes(word));
+        assert!(quoted.chars().all(|c| c == '\n' || !c.is_control()), "{quoted}");
+        let said =
+            Program::new("sh").args(["-c", &format!("printf %s {quoted}")]).run_ok().unwrap();
+        assert_eq!(said.stdout, word, "{quoted}");
+    }
 }
 
 /// Not a test: the process that others kill. It starts its child on a thread that ends at once,
