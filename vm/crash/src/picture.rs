@@ -14,11 +14,14 @@ const ROWS: usize = 16;
 /// The most events before the crash point, and after it.
 const BEFORE: u64 = 100;
 const AFTER: u64 = 20;
-/// Sizes in pixels.
-const LEFT: u64 = 110;
+/// Sizes in pixels; a character is that of a monospaced font of 12 pixels, and room to spare.
+const CHARACTER: u64 = 8;
 const TOP: u64 = 40;
 const CELL: u64 = 10;
 const ROW: u64 = 22;
+
+/// What the letters below the lines mean.
+const LETTERS: &str = "M marker, S store, N non-temporal store, F flush, | fence, D device write";
 
 /// How a line stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +97,11 @@ pub fn picture(
     Canvas { lines, columns, events, first, report, symbols }.draw()
 }
 
+/// The room for so many characters.
+fn room(characters: usize) -> u64 {
+    characters as u64 * CHARACTER
+}
+
 struct Canvas<'a> {
     lines: Vec<Line>,
     columns: Vec<std::collections::BTreeMap<Line, Stand>>,
@@ -105,28 +113,48 @@ struct Canvas<'a> {
 
 impl Canvas<'_> {
     fn draw(&self) -> String {
-        let width = LEFT + self.columns.len() as u64 * CELL + 20;
         let bottom = TOP + self.lines.len() as u64 * ROW;
-        let height = bottom + 60;
+        let mut legend = String::new();
+        let least = draw_legend(bottom + 55, &mut legend).max(room(self.title().len()));
+        let width = (self.left() + self.columns.len() as u64 * CELL + 20).max(least);
+        let (height, title) = (bottom + 90, escape(&self.title()));
         let mut svg = format!(
-            "<svg width=\"{width}\" height=\"{height}\" font-family=\"monospace\" \
-             font-size=\"11\">\n"
+            "<svg role=\"img\" aria-label=\"{title}\" width=\"{width}\" height=\"{height}\" \
+             font-family=\"monospace\" font-size=\"12\">\n"
         );
         for (row, line) in self.lines.iter().zip(0..) {
             self.draw_row(*row, TOP + line * ROW, &mut svg);
         }
         self.draw_events(bottom, &mut svg);
         self.draw_cut(bottom, &mut svg);
-        draw_legend(bottom + 40, &mut svg);
-        svg.push_str("</svg>\n");
+        svg.push_str(&legend);
+        let y = bottom + 78;
+        put(&mut svg, format_args!("<text x=\"4\" y=\"{y}\">{LETTERS}</text>\n</svg>\n"));
         svg
     }
 
+    fn title(&self) -> String {
+        format!("power lost after event {}: {}", self.report.point.event, self.report.class)
+    }
+
+    fn is_lost(&self, line: Line) -> bool {
+        self.report.lost.iter().any(|lost| lost.line == line)
+    }
+
+    fn name(&self, line: Line) -> String {
+        format!("{:#x}{}", line.start().0, if self.is_lost(line) { " lost" } else { "" })
+    }
+
+    /// Where the first event is.
+    fn left(&self) -> u64 {
+        let longest = self.lines.iter().map(|line| self.name(*line).len()).max();
+        room(longest.unwrap_or_default()) + 14
+    }
+
     fn draw_row(&self, line: Line, y: u64, svg: &mut String) {
-        let lost = self.report.lost.iter().any(|lost| lost.line == line);
-        let weight = if lost { " font-weight=\"bold\"" } else { "" };
-        let name = format!("{:#x}{}", line.start().0, if lost { " lost" } else { "" });
-        let text = y + 14;
+        // As a style, which a page's own style for text does not hide.
+        let weight = if self.is_lost(line) { " style=\"font-weight:bold\"" } else { "" };
+        let (name, text) = (self.name(line), y + 14);
         put(svg, format_args!("<text x=\"4\" y=\"{text}\"{weight}>{name}</text>\n"));
         let stand =
             |column: usize| self.columns[column].get(&line).copied().unwrap_or(Stand::Durable);
@@ -135,7 +163,8 @@ impl Canvas<'_> {
             if column < self.columns.len() && stand(column) == stand(start) {
                 continue;
             }
-            let (x, width) = (LEFT + start as u64 * CELL, (column - start) as u64 * CELL);
+            let x = self.left() + start as u64 * CELL;
+            let width = (column - start) as u64 * CELL;
             let (colour, name) = (stand(start).colour(), stand(start).name());
             let height = ROW - 4;
             put(
@@ -163,7 +192,12 @@ impl Canvas<'_> {
             let place =
                 pc.map(|pc| self.symbols.name(pc).unwrap_or_else(|| format!("{:#x}", pc.0)));
             let place = escape(&place.unwrap_or_else(|| "a device".to_owned()));
-            let (x, y, number) = (LEFT + column * CELL + 2, bottom + 12, self.first + column);
+            let (x, y, number) =
+                (self.left() + column * CELL + 2, bottom + 12, self.first + column);
+            if number.is_multiple_of(10) {
+                let y = y + 14;
+                put(svg, format_args!("<text x=\"{x}\" y=\"{y}\">{number}</text>\n"));
+            }
             put(
                 svg,
                 format_args!(
@@ -175,21 +209,20 @@ impl Canvas<'_> {
 
     /// Where power is lost: after the event of the point.
     fn draw_cut(&self, bottom: u64, svg: &mut String) {
-        let x = LEFT + (self.report.point.event + 1).saturating_sub(self.first) * CELL;
-        let (top, class) = (TOP - 8, self.report.class);
+        let x = self.left() + (self.report.point.event + 1).saturating_sub(self.first) * CELL;
+        let (top, title) = (TOP - 8, self.title());
         put(
             svg,
             format_args!(
-                "<line x1=\"{x}\" y1=\"{top}\" x2=\"{x}\" y2=\"{bottom}\" stroke=\"black\" \
-                 stroke-width=\"2\"/>\n<text x=\"4\" y=\"14\">power lost after event {}: \
-                 {class}</text>\n",
-                self.report.point.event
+                "<line x1=\"{x}\" y1=\"{top}\" x2=\"{x}\" y2=\"{bottom}\" style=\"stroke:#2563eb\" \
+                 stroke-width=\"2\"/>\n<text x=\"4\" y=\"14\">{title}</text>\n"
             ),
         );
     }
 }
 
-fn draw_legend(y: u64, svg: &mut String) {
+/// Draws what the colours mean; how wide that is.
+fn draw_legend(y: u64, svg: &mut String) -> u64 {
     let all = [Stand::Durable, Stand::Dirty, Stand::Pending, Stand::Nontemporal];
     let mut x = 4;
     for stand in all {
@@ -201,8 +234,9 @@ fn draw_legend(y: u64, svg: &mut String) {
                  <text x=\"{text}\" y=\"{y}\">{name}</text>\n"
             ),
         );
-        x += 30 + name.len() as u64 * 7;
+        x += 30 + room(name.len());
     }
+    x.max(room(LETTERS.len()))
 }
 
 fn put(svg: &mut String, what: std::fmt::Arguments<'_>) {
