@@ -1,29 +1,33 @@
 //! Check: a program that judges crash images, several at a time (`docs/crash-model.md`, Checkers).
 //!
-//! Each state is a file of its own in a folder of its own, which is removed after the verdict:
-//! whatever a checker does to its image, or leaves beside it, no other state meets it. A file is
-//! written sparsely, from the pages that hold anything, and which pages these are is kept up to
-//! date by the lines that changed: the cost of a state depends on what the NVDIMM holds, not on
-//! its size. Where only a kernel can judge, a program in a guest does (`guest`).
+//! Each state is a file in a folder (`stage`): whatever a checker does to its image, or leaves
+//! beside it, no other state meets it. The file stays, is sparse, and only what differs from the
+//! last state is written: the cost of a state depends on what changes, not on the NVDIMM's size.
+//! Where only a kernel can judge, a program in a guest does (`guest`).
 
+mod command_line;
 mod crew;
 mod guest;
 mod pages;
 mod scratch;
+mod stage;
 mod verdict;
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crash::{Checker, Fault, Judges, Marker, Op, Verdict, View};
 
 use crate::error::{Error, Result};
 use crate::nvdimm::Window;
-use crate::process::{Program, Stdin, quoted};
+use crate::process::{Program, Stdin};
+use command_line::CommandLine;
 use crew::Crew;
 use pages::Pages;
 use scratch::Scratch;
+use stage::{Stage, Stale, State};
 
 pub use guest::{GuestChecker, InGuest};
 
@@ -42,6 +46,8 @@ const IMAGE_NAME: &str = "CRASH_IMAGE";
 pub struct Options {
     /// A command line for `/bin/sh`: `{image}` is the state, `{markers}` what came before.
     pub command: String,
+    /// Where it starts.
+    pub folder: PathBuf,
     /// What it sees of the NVDIMM.
     pub window: Window,
     /// How long it may take for one state.
@@ -56,9 +62,15 @@ pub struct Options {
 #[derive(Debug)]
 pub struct ExecChecker {
     options: Options,
-    scratch: Scratch,
+    line: CommandLine,
     pages: Pages,
+    /// By the numbers of the stages.
+    stale: Vec<Stale>,
+    /// The stages where no checker is.
+    free: Arc<Mutex<Vec<Stage>>>,
+    // Before the folder with the images goes.
     crew: Crew<Job, Answer>,
+    _scratch: Scratch,
 }
 
 type Answer = std::result::Result<Verdict, Fault>;
@@ -67,7 +79,7 @@ type Answer = std::result::Result<Verdict, Fault>;
 #[derive(Debug)]
 struct Job {
     program: Program,
-    folder: PathBuf,
+    stage: Stage,
     limit: Duration,
 }
 
@@ -75,40 +87,55 @@ impl ExecChecker {
     /// Makes a folder for the images.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if the command line does not mention the image, [`Error::NoSpace`],
-    /// [`Error::Io`].
+    /// [`Error::Invalid`] if the command line does not mention the image, or the folder where it
+    /// is to start is not there; [`Error::NoSpace`], [`Error::Io`].
     pub fn new(options: Options) -> Result<Self> {
+        let checker = || format!("checker {:?}", options.command);
         if !options.command.contains(IMAGE) {
             let why = format!("it never sees the state: write {IMAGE} where its file belongs");
-            return Err(Error::invalid(format!("checker {:?}", options.command), why));
+            return Err(Error::invalid(checker(), why));
+        }
+        if !options.folder.is_dir() {
+            let why = format!("no folder {}, where it is to start", options.folder.display());
+            return Err(Error::invalid(checker(), why));
         }
         let at_once = options.at_once.max(1);
         let bytes = options.window.len().saturating_mul(at_once as u64);
         let scratch = Scratch::new(&options.places, bytes)?;
-        let crew = Crew::new(at_once, work);
-        Ok(Self { options, scratch, pages: Pages::default(), crew })
+        let len = options.window.len();
+        let stages = (0..at_once).map(|number| Stage::new(number, scratch.path(), len));
+        let free = Arc::new(Mutex::new(stages.collect()));
+        let stale = (0..at_once).map(|_| Stale::All).collect();
+        let back = Arc::clone(&free);
+        let crew = Crew::new(at_once, move |job| work(job, &back));
+        let line = CommandLine::new(&options.command, &options.folder);
+        Ok(Self { options, line, pages: Pages::default(), stale, free, crew, _scratch: scratch })
     }
 
-    /// Writes a state's files; the program that judges it.
-    fn prepare(&mut self, view: &View<'_>, folder: &Path) -> Result<Program> {
+    /// Shows a state; the program that judges it.
+    fn prepare(&mut self, view: &View<'_>, stage: &mut Stage) -> Result<Program> {
         let window = self.options.window;
         let bytes = window.of(view.image).ok_or_else(|| {
             Error::invalid("the window of the checker", "it lies outside the NVDIMM")
         })?;
         self.pages.update(bytes, window.offset(), view.changed);
-        fs::create_dir(folder).map_err(|error| Error::io("create", folder, error))?;
-        let (image, markers) = (folder.join("image"), folder.join("markers"));
-        self.pages.write(bytes, &image)?;
-        let io = |error| Error::io("write", &markers, error);
-        fs::write(&markers, lines(view.markers)).map_err(io)?;
-        let stdin = Stdin::File(File::open(&markers).map_err(io)?);
-        let command = self.options.command.replace(IMAGE, &quoted(&image));
-        let command = command.replace(MARKERS, &quoted(&markers));
-        let program = Program::new("/bin/sh").args(["-c", &command]).stdin(stdin);
+        self.stale.iter_mut().for_each(|stale| stale.add(view.changed));
+        let next = State { bytes, offset: window.offset(), pages: &self.pages };
+        stage.show(next, &self.stale[stage.number], &lines(view.markers))?;
+        self.stale[stage.number] = Stale::Lines(Vec::new());
+        let markers = stage.markers();
+        let stdin = File::open(&markers).map_err(|error| Error::io("open", &markers, error))?;
+        let program = self.line.program(&stage.image(), &markers);
+        let program = program.cwd(&self.options.folder).stdin(Stdin::File(stdin));
         let told = environment(view)
             .into_iter()
             .fold(program, |program, (name, value)| program.env(name, value));
-        Ok(told.env(IMAGE_NAME, &image))
+        Ok(told.env(IMAGE_NAME, stage.image()))
+    }
+
+    /// A stage where no checker is.
+    fn take_stage(&self) -> Option<Stage> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 }
 
@@ -126,25 +153,29 @@ fn lines(markers: &[Marker]) -> String {
     markers.iter().map(line).collect()
 }
 
-/// Judges a state.
-fn work(Job { program, folder, limit }: Job) -> Answer {
+/// Judges a state, and gives its stage back.
+fn work(Job { program, mut stage, limit }: Job, free: &Mutex<Vec<Stage>>) -> Answer {
     let ended = program.run_contained(limit, KEPT_OUTPUT);
     let answer = verdict::of(ended, limit);
-    let removed = fs::remove_dir_all(&folder).map_err(|error| {
-        Fault(format!("what the checker left cannot be removed: {}: {error}", folder.display()))
-    });
-    removed.and(answer)
+    let cleared = stage.clear().map_err(|error| verdict::of_error(&error));
+    free.lock().unwrap_or_else(PoisonError::into_inner).push(stage);
+    cleared.and(answer)
 }
 
 impl Judges for ExecChecker {
     fn hand_in(&mut self, view: &View<'_>) {
-        let number = self.crew.wait_for_room();
-        let (folder, limit) = (self.scratch.path().join(number.to_string()), self.options.limit);
-        match self.prepare(view, &folder) {
-            Ok(program) => self.crew.hand_in(Job { program, folder, limit }),
+        self.crew.wait_for_room();
+        let Some(mut stage) = self.take_stage() else {
+            return self.crew.answer(Err(Fault("a worker of the checker has died".to_owned())));
+        };
+        let limit = self.options.limit;
+        match self.prepare(view, &mut stage) {
+            Ok(program) => self.crew.hand_in(Job { program, stage, limit }),
             Err(error) => {
-                // What is there of it goes at the end at the latest.
-                let _ = fs::remove_dir_all(&folder);
+                // It may hold half a state: what is there of it goes at the end at the latest.
+                let _ = stage.clear();
+                self.stale[stage.number] = Stale::All;
+                self.free.lock().unwrap_or_else(PoisonError::into_inner).push(stage);
                 self.crew.answer(Err(verdict::of_error(&error)));
             }
         }

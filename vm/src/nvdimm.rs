@@ -126,8 +126,8 @@ impl Nvdimm {
         let file = crate::host::memory_file(Mib::covering(image.len() as u64), places)?;
         let path = PathBuf::from(crate::host::name_of(&file));
         let io = |error| Error::io("write", &path, error);
-        file.set_len(image.len() as u64).map_err(io)?;
-        write_sparse(&file, image).map_err(io)?;
+        // An empty page costs nothing, here and in the guest.
+        crash::image::write_to(&file, image).map_err(io)?;
         Self::take(file, path)
     }
 
@@ -172,18 +172,6 @@ fn lock(file: File, path: &Path) -> Result<Flock<File>> {
         }
         error => Error::io("lock", path, error.into()),
     })
-}
-
-/// Leaves holes where an image is zero: an empty page costs nothing, here and in the guest.
-fn write_sparse(file: &File, image: &[u8]) -> std::io::Result<()> {
-    const PAGE: usize = 4096;
-    const EMPTY: [u8; PAGE] = [0; PAGE];
-    for (page, at) in image.chunks(PAGE).zip((0..).step_by(PAGE)) {
-        if *page != EMPTY[..page.len()] {
-            file.write_all_at(page, at)?;
-        }
-    }
-    Ok(())
 }
 
 fn reserve(file: &Flock<File>, path: &Path, size: Mib) -> Result<()> {

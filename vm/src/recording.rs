@@ -44,6 +44,9 @@ pub struct Record {
     pub schema: u32,
     /// What the program saw of the NVDIMM as its device; checkers see the same.
     pub window: Window,
+    /// The guest in which it ran.
+    #[serde(default)]
+    pub guest: Option<String>,
     /// The program that ran in the guest, with its arguments.
     pub program: Vec<String>,
     /// The command that records such a run again.
@@ -139,6 +142,24 @@ impl Recording {
         }
         let folder = folder.to_owned();
         Ok(Self { folder, record, header, image, events, cut, trace_hash })
+    }
+}
+
+impl Recording {
+    /// How many writes lie outside the window, in part at least: who sees the window only does
+    /// not see them.
+    pub fn writes_outside(&self) -> usize {
+        let window = self.record.window;
+        let is_outside = |offset: u64, len: usize| {
+            let end = offset.saturating_add(len as u64);
+            offset < window.offset() || end > window.offset().saturating_add(window.len())
+        };
+        let outside = |event: &&Event| match event {
+            Event::Store(store) => is_outside(store.offset.0, store.bytes.as_slice().len()),
+            Event::Dma(dma) => is_outside(dma.offset.0, dma.bytes.len()),
+            _ => false,
+        };
+        self.events.iter().filter(outside).count()
     }
 }
 

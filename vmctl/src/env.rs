@@ -58,6 +58,12 @@ fn absolute(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute())
 }
 
+/// This program, as it can be started from any folder.
+pub(crate) fn program() -> PathBuf {
+    let itself = std::env::current_exe().ok().filter(|path| path.is_file());
+    itself.unwrap_or_else(|| PathBuf::from("vmctl"))
+}
+
 /// The kind of terminal that the user sits at.
 pub(crate) fn terminal() -> Option<String> {
     std::env::var("TERM").ok().filter(|name| !name.is_empty())

@@ -15,7 +15,6 @@ use vm::{Command, Guest, Mib, Nic, Nvdimm, Spec, Watch};
 
 use crate::cli::HostArgs;
 use crate::cli::guest::GuestArgs;
-use crate::exit::Usage;
 use crate::report::progress::Progress;
 use crate::{forward, signals, transfer, world};
 
@@ -119,10 +118,7 @@ impl Session {
         progress: &mut Progress,
     ) -> anyhow::Result<Self> {
         let options = world::options(host)?;
-        let manifest = options.root.join(format!("images/{}.toml", args.guest));
-        if !manifest.is_file() {
-            return Err(Usage(format!("no guest is called {}: no images/ file", args.guest)).into());
-        }
+        world::check_guest(&options, &args.guest)?;
         let world = World::new(options);
         progress.step("looking for the image");
         world.prepare(&args.guest, &mut |line| progress.step(line))?;

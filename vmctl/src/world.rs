@@ -8,6 +8,7 @@ use e2e::world::Options;
 
 use crate::cli::HostArgs;
 use crate::env;
+use crate::exit::Usage;
 
 /// How many runs leave their files.
 const KEPT_RUNS: usize = 20;
@@ -28,6 +29,15 @@ pub(crate) fn options(host: &HostArgs) -> anyhow::Result<Options> {
         locked: false,
         keep_on_fail: false,
     })
+}
+
+/// Refuses a guest that no manifest describes.
+pub(crate) fn check_guest(options: &Options, name: &str) -> anyhow::Result<()> {
+    let manifest = options.root.join(format!("images/{name}.toml"));
+    if manifest.is_file() {
+        return Ok(());
+    }
+    Err(Usage(format!("no guest is called {name}: no images/ file")).into())
 }
 
 /// The folder of a run: no other run has its time and its process id.

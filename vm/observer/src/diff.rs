@@ -7,10 +7,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crash::cut::{Count, Page};
-use crash::{CrashState, DiffModel, Event, FenceKind, Fences, Marker, Op, Rules, Vcpu};
+use crash::{CrashState, DiffModel, Event, FenceKind, Fences, Marker, Op, Rules, Vcpu, image};
 use memmap2::MmapMut;
 
-use crate::image;
 use crate::lines::Line;
 use crate::memory::{self, Words};
 use crate::open::Open;

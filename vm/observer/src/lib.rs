@@ -14,7 +14,6 @@
 #![deny(unsafe_code)]
 
 mod diff;
-mod image;
 mod instruction;
 mod journal;
 mod lines;

@@ -5,9 +5,8 @@ use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
 use crash::trace::{Header, Writer, hash};
-use crash::{Event, Marker, Op, Rules, Vcpu};
+use crash::{Event, Marker, Op, Rules, Vcpu, image};
 
-use crate::image;
 use crate::journal::Journal;
 use crate::lines::Line;
 use crate::open::Open;

@@ -1,17 +1,11 @@
 //! Pages: which parts of a state hold anything, so that its file is written sparsely.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::io;
+use std::ops::Range;
 
 use crash::Line;
-
-use crate::error::{Error, Result};
-
-/// Bytes of a page.
-const PAGE: usize = 4096;
-
-const ZEROS: [u8; PAGE] = [0; PAGE];
+use crash::image::{self, PAGE};
 
 /// The pages of a state, whether they hold anything but zeros.
 #[derive(Debug, Default)]
@@ -32,35 +26,30 @@ impl Pages {
                     let page = start.and_then(|start| usize::try_from(start / PAGE as u64).ok());
                     // Neighbours share a page.
                     if let Some(page) = page.filter(|page| *page < count && last != Some(*page)) {
-                        self.used[page] = is_used(bytes, page);
+                        let start = page * PAGE;
+                        let end = (start + PAGE).min(bytes.len());
+                        self.used[page] = image::is_used(&bytes[start..end]);
                         last = Some(page);
                     }
                 }
             }
-            _ => self.used = (0..count).map(|page| is_used(bytes, page)).collect(),
+            _ => self.used = bytes.chunks(PAGE).map(image::is_used).collect(),
         }
     }
 
-    /// Writes the state as a new file.
-    pub(super) fn write(&self, bytes: &[u8], path: &Path) -> Result<()> {
-        let io = |error| Error::io("write", path, error);
-        let file = File::create_new(path).map_err(io)?;
-        file.set_len(bytes.len() as u64).map_err(io)?;
-        let mut page = 0;
-        while page < self.used.len() {
-            let run = self.used[page..].iter().take_while(|used| **used).count();
-            let start = page * PAGE;
-            let end = (start + run * PAGE).min(bytes.len());
-            file.write_all_at(&bytes[start..end], start as u64).map_err(io)?;
-            page += run.max(1);
-        }
-        Ok(())
+    /// Writes the state to a file that holds zeros.
+    pub(super) fn write(&self, bytes: &[u8], file: &File) -> io::Result<()> {
+        self.write_range(bytes, 0..bytes.len(), file)
     }
-}
 
-fn is_used(bytes: &[u8], page: usize) -> bool {
-    let start = page * PAGE;
-    let end = (start + PAGE).min(bytes.len());
-    // Compared at memory speed, which a loop over bytes is not.
-    bytes[start..end] != ZEROS[..end - start]
+    /// Writes a part of it, in whole pages, where the file holds zeros.
+    pub(super) fn write_range(
+        &self,
+        bytes: &[u8],
+        range: Range<usize>,
+        file: &File,
+    ) -> io::Result<()> {
+        let (first, end) = (range.start / PAGE, range.end.div_ceil(PAGE));
+        image::write_pages(file, bytes, first, self.used[first..end].iter().copied())
+    }
 }

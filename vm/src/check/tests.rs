@@ -1,6 +1,8 @@
 //! Checkers that are programs, tested: good ones, and those that do everything wrong.
 
+use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use crash::{
     Bounds, Explored, Failure, FenceKind, FlushKind, Plan, Points, Recording, Rules, explore,
@@ -8,12 +10,14 @@ use crash::{
 };
 
 use super::*;
+use crate::process::quoted;
 
 const BYTES: usize = 3 * 4096 + 64;
 
 fn options(command: &str) -> Options {
     Options {
         command: command.to_owned(),
+        folder: std::env::temp_dir(),
         window: Window::whole(BYTES as u64).unwrap(),
         limit: Duration::from_secs(20),
         places: vec![PathBuf::from(crate::host::SHARED_MEMORY), std::env::temp_dir()],
@@ -57,24 +61,87 @@ fn fault(command: &str, limit: Duration) -> String {
     found.fault.unwrap().why
 }
 
-#[test]
-fn a_program_sees_every_state_as_it_is() {
+/// What checkers see of each state, which they spoil by `spoil` for the next one: the same as what
+/// is there. How many files that took: `usize::MAX` if it was one for each state.
+fn seen_and_spoiled(spoil: &str, at_once: usize) -> usize {
     let folder = tempfile::tempdir().unwrap();
-    let seen = folder.path().join("seen");
     let mut expected = Vec::new();
     let mut record = |view: &View<'_>| {
         expected.push(crash::trace::hash(view.image));
         Ok(Verdict::Good)
     };
-    explore(vec![0; BYTES], &program().events, &plan(), &mut record);
-    // It spoils its image in every way, for the next one to see.
-    let spoil = "printf bad >> {image}; printf worse | dd of={image} conv=notrunc status=none";
-    let command = format!("cat {{image}} >> {}; {spoil}; touch {{image}}-wal", quoted(&seen));
-    let found = explored(&mut checker(&command));
-    assert!(found.is_good(), "{found:?}");
-    let bytes = fs::read(&seen).unwrap();
-    let seen: Vec<_> = bytes.chunks(BYTES).map(crash::trace::hash).collect();
-    assert!(seen == expected, "{} states, {} expected", seen.len(), expected.len());
+    let bounds = Bounds { exhaustive: 4, random: 0, most: 4 };
+    let plan = Plan { points: Points::FENCES, bounds, ..Plan::default() };
+    explore(vec![0; BYTES], &program().events, &plan, &mut record);
+    let command = format!("cat {{image}} > $(mktemp -p {}) && {spoil}", folder.path().display());
+    let mut checker = ExecChecker::new(Options { at_once, ..options(&command) }).unwrap();
+    let found = explore_by(vec![0; BYTES], &program().events, &plan, &mut checker);
+    assert!(found.is_good(), "{spoil}: {found:?}");
+    let files = fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path());
+    let mut seen: Vec<_> = files.map(|path| crash::trace::hash(&fs::read(path).unwrap())).collect();
+    seen.sort();
+    expected.sort();
+    assert!(seen == expected, "{spoil}: {} states, {} expected", seen.len(), expected.len());
+    let free = checker.free.lock().unwrap();
+    assert_eq!(free.len(), at_once);
+    let made = free.iter().map(|stage| stage.made).sum();
+    assert!(made <= expected.len(), "{spoil}");
+    if made == expected.len() { usize::MAX } else { made }
+}
+
+#[test]
+fn a_program_sees_every_state_as_it_is() {
+    const EACH: usize = usize::MAX;
+    for (spoil, files) in [
+        ("true", 1),
+        ("touch {image}-wal; mkdir -p {image}-d/e", 1),
+        ("printf worse | dd of={image} conv=notrunc status=none", 1),
+        ("printf x | dd of={image} seek=9000 bs=1 conv=notrunc status=none", 1),
+        ("fallocate -p -o 0 -l 8192 {image}", 1),
+        ("truncate -s 0 {image}; truncate -s 12352 {image}", 1),
+        ("truncate -s 64 {image}", EACH),
+        ("printf bad >> {image}", EACH),
+        ("cp {image} {image}2 && mv {image}2 {image}", EACH),
+        ("rm {image}; ln -s /etc/passwd {image}", EACH),
+        ("chmod 0 {image}", EACH),
+        ("chmod 0 {image}; chmod 644 {image}", EACH),
+        ("ln {image} {image}2; printf bad | dd of={image}2 conv=notrunc status=none", EACH),
+        ("cd ${CRASH_IMAGE%/*}/..; mv 0 gone$$; mkdir 0; cat gone$$/image > 0/image", EACH),
+        ("rm -rf ${CRASH_IMAGE%/*}; : {image}", EACH),
+        ("rm -f {markers}; ln -s /etc/passwd {markers}; : {image}", 1),
+    ] {
+        assert_eq!(seen_and_spoiled(spoil, 1), files, "{spoil}");
+    }
+    let made = seen_and_spoiled("printf worse | dd of={image} conv=notrunc status=none", 3);
+    assert!(made <= 3, "{made}");
+}
+
+#[test]
+fn what_is_written_through_memory_is_seen_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("append");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/crash-c/append.c");
+    Program::new("cc").arg("-o").arg(&program).arg(source).run_ok().unwrap();
+    assert_eq!(seen_and_spoiled(&format!("{} {{image}}", quoted(program)), 1), 1);
+}
+
+#[test]
+fn a_program_without_a_shell_is_judged_likewise() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("check");
+    fs::write(&path, "#!/bin/sh\ntest $# = 2 && test \"$1\" = $CRASH_IMAGE && exit $2\n").unwrap();
+    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let judged = |status: &str| {
+        let options = options(&format!("./check {{image}} {status}"));
+        let folder = folder.path().to_owned();
+        explored(&mut ExecChecker::new(Options { folder, ..options }).unwrap())
+    };
+    assert!(judged("0").is_good());
+    let bad = judged("1");
+    assert!(bad.failing == bad.states && bad.fault.is_none(), "{bad:?}");
+    assert!(judged("7").fault.unwrap().why.contains("exit status 7"));
+    let gone = Options { folder: folder.path().join("gone"), ..options("./check {image}") };
+    assert!(ExecChecker::new(gone).unwrap_err().to_string().contains("where it is to start"));
 }
 
 #[test]
@@ -156,8 +223,12 @@ fn what_a_checker_leaves_is_removed() {
     let leave = "mkdir -p {image}-d/e; chmod 0 {image}-d/e; ln -s /etc {image}-l; rm {image}";
     let mut checker = ExecChecker::new(Options { places, ..options(leave) }).unwrap();
     assert!(explored(&mut checker).is_good());
-    let left = fs::read_dir(checker.scratch.path()).unwrap().count();
-    assert_eq!(left, 0);
+    // The place of the next state, if anything.
+    let left = |folder: &Path| -> Vec<_> {
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+    };
+    let scratch = left(place.path());
+    assert_eq!((scratch.len(), left(&scratch[0])), (1, Vec::new()));
     drop(checker);
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
     assert!(Path::new("/etc/passwd").exists());
@@ -167,8 +238,8 @@ fn what_a_checker_leaves_is_removed() {
 fn a_place_that_is_full_is_a_fault_and_what_was_judged_stays() {
     let place = tempfile::tempdir().unwrap();
     let places = vec![place.path().to_owned()];
-    // From the third state on a folder stands where the image belongs.
-    let block = "f=$(dirname {image}); mkdir -p $(dirname $f)/$(($(basename $f) + 2))/image";
+    // After the second state the place is gone.
+    let block = "cd $(dirname {image})/..; echo >> n; [ $(wc -l < n) = 1 ] || rm -rf $PWD";
     let mut checker = ExecChecker::new(Options { places, ..options(block) }).unwrap();
     let found = explored(&mut checker);
     assert_eq!((found.states, found.is_good()), (2, false), "{found:?}");
@@ -185,9 +256,10 @@ fn a_state_takes_room_for_what_it_holds_only() {
     let path = folder.path().join("image");
     let mut pages = Pages::default();
     pages.update(&image, window.offset(), None);
-    pages.write(&image, &path).unwrap();
-    let metadata = fs::metadata(&path).unwrap();
-    assert_eq!(metadata.len(), bytes as u64);
-    assert!(metadata.blocks() <= 16, "{}", metadata.blocks());
+    let file = File::create(&path).unwrap();
+    file.set_len(bytes as u64).unwrap();
+    pages.write(&image, &file).unwrap();
+    let blocks = fs::metadata(&path).unwrap().blocks();
+    assert!(blocks <= 16, "{blocks}");
     assert!(fs::read(&path).unwrap() == image, "the same bytes");
 }

@@ -13,6 +13,7 @@ fn record() -> Record {
     Record {
         schema: SCHEMA,
         window: Window::new(64, 1024).unwrap(),
+        guest: Some("debian-12".into()),
         program: vec!["./log".into(), "two words".into()],
         command: vec!["vmctl".into()],
         versions: [("qemu".into(), "10.0.2".into())].into(),
@@ -56,6 +57,19 @@ fn a_recording_is_read_as_it_was_written() {
     assert_eq!((read.events.len(), read.image.len()), (1, BYTES));
     assert!(read.cut.is_none());
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+}
+
+#[test]
+fn writes_outside_the_window_are_counted() {
+    let folder = folder(&record());
+    let mut read = Recording::open(folder.path()).unwrap();
+    assert_eq!(read.writes_outside(), 0);
+    let mut program = Program::new(BYTES);
+    for (offset, len) in [(0, 8), (60, 8), (64, 8), (1080, 8), (1081, 8), (4000, 8)] {
+        program.store(offset, &[1; 64][..len]);
+    }
+    read.events = program.events;
+    assert_eq!(read.writes_outside(), 4);
 }
 
 #[test]

@@ -2,21 +2,25 @@
 
 pub(crate) mod judge;
 
-use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use vm::crash::{DeviceWrites, Domain, Fences, Rules};
+use clap::{Arg, Args, Subcommand, ValueEnum};
+use vm::crash::{DeviceWrites, Domain, Fences, Rules, Shard};
+use vm::recording::Elf;
 
 use super::guest::RunArgs;
-use judge::{ExploreArgs, MatrixArgs, MergeArgs, ReplayArgs, ReportArgs};
+use judge::{
+    CheckerArgs, ExploreArgs, FilesArgs, InsideArgs, JudgeArgs, MatrixArgs, MergeArgs, OtherRules,
+    ReplayArgs, ReportArgs, StatesArgs,
+};
 
 const RECORD_HELP: &str = "\
 The program runs in a guest of its own, as with `vmctl run`, on /dev/dax0.0 (--pmem devdax) or
 in an empty ext4 with DAX on /mnt (--pmem fsdax). Every store, flush and fence is recorded, from
 its start or, if it executes marker ARM, from its last ARM on (docs/crash-model.md).
 
-With --checker what was recorded is explored at once, as `vmctl crash explore` does.
+With --checker what was recorded is explored at once, as `vmctl crash explore` does; with
+--in-guest in guests like the program's, with the same --put files.
 
 Exit status: the program's own; 125 if it could not be recorded. With --checker, where the program
 ended with 0: as of `vmctl crash explore`.
@@ -59,6 +63,7 @@ pub(crate) enum CrashCommand {
     after_help = RECORD_HELP,
     mut_arg("nvdimm", |arg| arg.default_value("16")),
     mut_arg("fsdax", |arg| arg.hide(true)),
+    mut_args(about_exploring),
 )]
 pub(crate) struct RecordArgs {
     /// The folder to make for the recording.
@@ -70,11 +75,18 @@ pub(crate) struct RecordArgs {
     /// How the program sees the NVDIMM.
     #[arg(long, value_enum, default_value = "devdax")]
     pub(crate) pmem: Pmem,
-    /// Another ELF file that names instructions, at its own addresses; the program needs none.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) elf: Vec<PathBuf>,
+    /// Another ELF file that names instructions, loaded BIAS bytes above its own addresses; the
+    /// program needs none.
+    #[arg(long, value_name = "FILE[@BIAS]", value_parser = judge::elf)]
+    pub(crate) elf: Vec<Elf>,
     #[command(flatten)]
     pub(crate) rules: RulesArgs,
+    #[command(flatten)]
+    pub(crate) checkers: CheckerArgs,
+    #[command(flatten)]
+    pub(crate) states: StatesArgs,
+    #[command(flatten)]
+    pub(crate) files: FilesArgs,
     #[command(flatten)]
     pub(crate) run: RunArgs,
 }
@@ -82,16 +94,41 @@ pub(crate) struct RecordArgs {
 impl RecordArgs {
     /// What it takes to explore what was recorded, if that is asked for.
     pub(crate) fn explore(&self) -> Option<ExploreArgs> {
-        /// A command line of its own, for the defaults.
-        #[derive(clap::Parser)]
-        struct Explore {
-            #[command(flatten)]
-            args: ExploreArgs,
-        }
-        let words = [OsStr::new("explore"), self.out.as_os_str(), OsStr::new("--checker")];
-        let words = words.into_iter().chain([OsStr::new(self.checker.as_ref()?)]);
-        Some(Explore::try_parse_from(words).expect("a folder and a command are enough").args)
+        let run = &self.run;
+        let (guest, put) = (Some(run.guest.guest.clone()), run.guest.put.clone());
+        let inside = InsideArgs { guest, put, qemu: run.host.qemu.clone() };
+        let inside = if self.checkers.in_guest { inside } else { InsideArgs::default() };
+        // What names instructions is in the recording.
+        let judge = JudgeArgs { checker: self.checkers.clone(), inside, elf: Vec::new() };
+        Some(ExploreArgs {
+            recording: self.out.clone(),
+            checker: self.checker.clone()?,
+            judge,
+            rules: OtherRules::default(),
+            states: self.states.clone(),
+            shard: Shard::WHOLE,
+            files: self.files.clone(),
+        })
     }
+}
+
+/// Options that mean nothing without a checker need one.
+fn about_exploring(arg: Arg) -> Arg {
+    const NAMES: [&str; 11] = [
+        "checker_timeout",
+        "whole",
+        "in_guest",
+        "points",
+        "seed",
+        "exhaustive",
+        "random",
+        "most",
+        "jobs",
+        "json",
+        "html",
+    ];
+    let is_one = NAMES.contains(&arg.get_id().as_str());
+    if is_one { arg.requires("checker").help_heading("With --checker") } else { arg }
 }
 
 /// How the program sees the NVDIMM.
@@ -143,6 +180,8 @@ fn named<T: Copy>(all: [T; 2], name: fn(T) -> &'static str, text: &str) -> Resul
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::super::{Cli, Command};
     use super::*;
 
@@ -164,6 +203,23 @@ mod tests {
         assert_eq!((args.run.guest.nvdimm, args.rules.domain), (64, Domain::Eadr));
         assert!(record(&["--", "p"]).is_err() && record(&["-o", "r"]).is_err());
         assert!(record(&["-o", "r", "--domain", "x", "--", "p"]).is_err());
+    }
+
+    #[test]
+    fn what_explores_needs_a_checker() {
+        fn all<'a>(more: &[&'a str]) -> Vec<&'a str> {
+            [&["-o", "r"], more, &["--", "p"]].concat()
+        }
+        for alone in [&["--json", "j"][..], &["--points", "fence"], &["--whole"]] {
+            assert!(record(&all(alone)).is_err(), "{alone:?}");
+            let args = record(&all(&[&["--checker", "c {image}"], alone].concat())).unwrap();
+            assert_eq!(args.explore().unwrap().checker, "c {image}");
+        }
+        assert!(record(&all(&[])).unwrap().explore().is_none());
+        let inside = ["--checker", "c", "--in-guest", "--put", "a:b", "--guest", "g"];
+        let explore = record(&all(&inside)).unwrap().explore().unwrap();
+        let inside = explore.judge.inside;
+        assert_eq!((inside.guest.as_deref(), inside.put.len()), (Some("g"), 1));
     }
 
     #[test]

@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 use super::{HostArgs, seconds};
 use crate::forward::Ports;
 
+/// The guest unless another one is named.
+pub(crate) const GUEST: &str = "debian-12";
+
 /// Where relative paths of the guest begin, and programs start.
 pub(crate) const HOME: &str = "/root";
 
@@ -43,7 +46,7 @@ Examples:
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(crate) struct GuestArgs {
     /// The guest: a manifest in `images/`.
-    #[arg(long, value_name = "NAME", default_value = "debian-12", value_parser = name)]
+    #[arg(long, value_name = "NAME", default_value = GUEST, value_parser = name)]
     pub(crate) guest: String,
     /// Size of its NVDIMM, `/dev/dax0.0`: a multiple of 16 MiB; 0 for none.
     #[arg(long, value_name = "MIB", default_value = "128", value_parser = granules)]
@@ -139,7 +142,7 @@ pub(crate) struct Copy {
 }
 
 /// Names become parts of paths.
-pub(super) fn name(text: &str) -> Result<String, String> {
+pub(crate) fn name(text: &str) -> Result<String, String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
     let good = !text.is_empty() && text.chars().all(plain);
     good.then(|| text.to_owned()).ok_or_else(|| "the name of a manifest in images/".to_owned())

@@ -1,5 +1,7 @@
 //! Reports: what a run of cases looks like on a terminal, as JSON, as `JUnit` XML and as a page.
 
+#[cfg(test)]
+mod browser;
 pub(crate) mod crash;
 pub(crate) mod html;
 pub(crate) mod json;

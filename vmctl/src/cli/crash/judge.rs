@@ -9,7 +9,7 @@ use vm::crash::{Bounds, Choice, DeviceWrites, Domain, Fences, Point, Points, Rul
 use vm::recording::Elf;
 
 use super::{dma, domain, fences};
-use crate::cli::guest::{Copy, put};
+use crate::cli::guest::{Copy, name, put};
 use crate::cli::seconds;
 
 const EXPLORE_HELP: &str = "\
@@ -28,30 +28,39 @@ Examples:
   vmctl crash explore rec --checker './check {image}' --shard 0/2 --json part0.json";
 
 const REPLAY_HELP: &str = "\
-Every failure is shown with the command that replays it.
+Every failure is shown with the command that replays it; the checker starts in the folder where it
+started then. Of a result, the options that are given here take the place of what it says.
+
+Exit status: 0: the state is good; 1: it is bad; 125: there is no verdict.
 
 Examples:
   vmctl crash replay rec --point 12.0 --choice all,3=0 --checker './check {image}'
   vmctl crash replay result.json --id 5f0c12ab --image state.img";
 
 const MATRIX_HELP: &str = "\
+Exit status: 0: every state of every row is good; 1: one is bad; 125: there is no verdict.
+
 Example:
   vmctl crash matrix rec --checker './check {image}' --points fence";
 
 const REPORT_HELP: &str = "\
+Exit status: that of the command that wrote the result.
+
 Example:
   vmctl crash report result.json --html report.html";
 
 const MERGE_HELP: &str = "\
+Exit status: as of `vmctl crash explore` without shards; 125 if shards are missing.
+
 Example:
   vmctl crash merge part0.json part1.json --json result.json";
 
-/// Who judges what.
-#[derive(Clone, Debug, Args)]
+/// How a checker is run.
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct CheckerArgs {
-    /// Kill a checker after so many seconds; that is no verdict.
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
-    pub(crate) checker_timeout: Duration,
+    /// Kill a checker after so many seconds; that is no verdict (default: 30).
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) checker_timeout: Option<Duration>,
     /// The checker sees the whole NVDIMM, with what lies before the program's device.
     #[arg(long)]
     pub(crate) whole: bool,
@@ -59,6 +68,14 @@ pub(crate) struct CheckerArgs {
     /// /dev/dax0.0, or the folder where the file system is mounted.
     #[arg(long, conflicts_with = "whole")]
     pub(crate) in_guest: bool,
+}
+
+/// The guest of a checker.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct InsideArgs {
+    /// The checker's guest, a manifest in `images/` (default: that of the recording).
+    #[arg(long, value_name = "NAME", requires = "in_guest", value_parser = name)]
+    pub(crate) guest: Option<String>,
     /// Copy a file or folder into that guest first; TO is relative to /root, where checkers start.
     #[arg(
         long,
@@ -67,15 +84,25 @@ pub(crate) struct CheckerArgs {
         value_parser = OsStringValueParser::new().try_map(|text| put(&text))
     )]
     pub(crate) put: Vec<Copy>,
+    /// The QEMU of that guest, instead of the one in PATH.
+    #[arg(long, value_name = "PATH", requires = "in_guest")]
+    pub(crate) qemu: Option<PathBuf>,
+}
+
+/// Who judges what.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct JudgeArgs {
+    #[command(flatten)]
+    pub(crate) checker: CheckerArgs,
+    #[command(flatten)]
+    pub(crate) inside: InsideArgs,
     /// Another ELF file that names instructions, loaded BIAS bytes above its own addresses.
     #[arg(long, value_name = "FILE[@BIAS]", value_parser = elf)]
     pub(crate) elf: Vec<Elf>,
-    #[command(flatten)]
-    pub(crate) rules: OtherRules,
 }
 
 /// Rules that are not those under which the recording was made.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Copy, Debug, Default, Args)]
 pub(crate) struct OtherRules {
     /// What survives of the caches (default: as recorded).
     #[arg(long, value_parser = domain, value_name = "adr|eadr")]
@@ -174,7 +201,9 @@ pub(crate) struct ExploreArgs {
     #[arg(long, value_name = "CMD")]
     pub(crate) checker: String,
     #[command(flatten)]
-    pub(crate) checkers: CheckerArgs,
+    pub(crate) judge: JudgeArgs,
+    #[command(flatten)]
+    pub(crate) rules: OtherRules,
     #[command(flatten)]
     pub(crate) states: StatesArgs,
     /// Only part I (from 0 on) of N of the points.
@@ -193,12 +222,8 @@ pub(crate) struct MatrixArgs {
     /// The command that judges a state.
     #[arg(long, value_name = "CMD")]
     pub(crate) checker: String,
-    /// Kill a checker after so many seconds; that is no verdict.
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
-    pub(crate) checker_timeout: Duration,
-    /// The checker sees the whole NVDIMM, with what lies before the program's device.
-    #[arg(long)]
-    pub(crate) whole: bool,
+    #[command(flatten)]
+    pub(crate) judge: JudgeArgs,
     #[command(flatten)]
     pub(crate) states: StatesArgs,
 }
@@ -210,7 +235,7 @@ pub(crate) struct ReplayArgs {
     #[arg(value_name = "DIR|RESULT")]
     pub(crate) from: PathBuf,
     /// The failure's short name in the result.
-    #[arg(long, value_name = "ID", conflicts_with_all = ["point", "choice", "checker"])]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["point", "choice"])]
     pub(crate) id: Option<String>,
     /// Where power is lost.
     #[arg(long, value_name = "EVENT.STEP", requires = "choice")]
@@ -225,7 +250,19 @@ pub(crate) struct ReplayArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) image: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) checkers: CheckerArgs,
+    pub(crate) judge: JudgeArgs,
+    #[command(flatten)]
+    pub(crate) rules: OtherRules,
+    #[command(flatten)]
+    pub(crate) moved: MovedArgs,
+}
+
+/// Where a result's recording is now.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct MovedArgs {
+    /// The recording, if it is not any more where the result says.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) recording: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -237,6 +274,8 @@ pub(crate) struct ReportArgs {
     /// Write the report as one HTML page.
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) moved: MovedArgs,
 }
 
 #[derive(Debug, Args)]
@@ -247,10 +286,12 @@ pub(crate) struct MergeArgs {
     pub(crate) parts: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) files: FilesArgs,
+    #[command(flatten)]
+    pub(crate) moved: MovedArgs,
 }
 
 /// A path, which may hold an `@`, and a number after the last one.
-fn elf(text: &str) -> Result<Elf, String> {
+pub(super) fn elf(text: &str) -> Result<Elf, String> {
     let number = |text: &str| match text.strip_prefix("0x") {
         Some(hex) => u64::from_str_radix(hex, 16).ok(),
         None => text.parse().ok(),

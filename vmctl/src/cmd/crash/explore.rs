@@ -11,17 +11,18 @@ use super::results;
 use crate::cli::crash::judge::ExploreArgs;
 use crate::exit::Exit;
 use crate::report;
-use crate::report::crash::result::Judge;
+use crate::report::crash::judge::Judge;
 use crate::report::progress::Progress;
 
 /// Explores and reports.
 pub(super) fn run(args: &ExploreArgs) -> anyhow::Result<Exit> {
     report::check_writable(args.files.json.iter().chain(&args.files.html))?;
-    let judge = Judge::new(&args.checker, &args.checkers)?;
+    results::check_named(&args.recording, &args.files)?;
+    let judge = Judge::new(&args.checker, &args.judge)?;
     let at_once = lab::at_once(&args.states);
-    let mut lab = Lab::open(&args.recording, judge, &args.checkers.elf, at_once)?;
+    let mut lab = Lab::open(&args.recording, judge, at_once)?;
     let mut plan = lab.plan(&args.states);
-    plan.rules = args.checkers.rules.over(plan.rules);
+    plan.rules = args.rules.over(plan.rules);
     plan.shard = args.shard;
     let mut progress = Progress::new(false);
     progress.step("exploring");

@@ -11,29 +11,31 @@ use vm::check::{GuestChecker, InGuest};
 use vm::recording::Recording;
 use vm::{Guest, Mib, Spec, Template};
 
-use crate::cli::guest::{Copy, HOME};
+use crate::cli::guest::{Copy, GUEST, HOME};
 use crate::cli::{self, HostArgs};
 use crate::cmd::gate;
-use crate::report::crash::result::Judge;
+use crate::report::crash::judge::{Inside, Judge};
 use crate::report::progress::Progress;
 use crate::{transfer, world};
-
-/// The guest that judges.
-const GUEST: &str = "debian-12";
 
 /// Boots the guest, and saves it for as many states as come.
 pub(super) fn checker(
     recording: &Recording,
     judge: &Judge,
-    copies: &[Copy],
+    inside: &Inside,
     at_once: usize,
 ) -> anyhow::Result<GuestChecker> {
-    let host = HostArgs { yes: false, qemu: None, debian_mirror: None, accel: cli::Accel::Auto };
+    let (qemu, accel) = (inside.qemu.clone(), cli::Accel::Auto);
+    let host = HostArgs { yes: false, qemu, debian_mirror: None, accel };
     gate::pass(&host)?;
-    let world = World::new(world::options(&host)?);
+    let options = world::options(&host)?;
+    let guest = inside.guest.as_ref().or(recording.record.guest.as_ref());
+    let guest = guest.map_or(GUEST, String::as_str);
+    world::check_guest(&options, guest)?;
+    let world = World::new(options);
     let dir = world.case_dir("judges");
     let mut progress = Progress::new(false);
-    let template = template(&world, &dir, recording, copies, &mut progress);
+    let template = template(&world, (guest, &dir), recording, &inside.put, &mut progress);
     progress.close();
     let options = InGuest {
         command: format!("cd {HOME} && {}", judge.checker),
@@ -46,17 +48,17 @@ pub(super) fn checker(
 
 fn template(
     world: &World,
-    dir: &Path,
+    (name, dir): (&str, &Path),
     recording: &Recording,
     copies: &[Copy],
     progress: &mut Progress,
 ) -> anyhow::Result<Template> {
     progress.step("looking for the image");
-    world.prepare(GUEST, &mut |line| progress.step(line))?;
+    world.prepare(name, &mut |line| progress.step(line))?;
     progress.step("booting a guest that judges");
     let base = world.base()?;
     let folder: PathBuf = dir.join("template");
-    let spec = Spec::new(GUEST, &base.image, &folder).accel(Accel::Tcg).qemu(&base.qemu.path);
+    let spec = Spec::new(name, &base.image, &folder).accel(Accel::Tcg).qemu(&base.qemu.path);
     let mut put = Ok(());
     let prepare = |guest: &Guest| {
         put = copies.iter().try_for_each(|copy| transfer::put(guest, copy));

@@ -7,17 +7,18 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use vm::check::{ExecChecker, Options};
 use vm::crash::explore::merge::Part;
-use vm::crash::image::copy;
+use vm::crash::image::{self, copy};
 use vm::crash::report::explain;
 use vm::crash::symbols::GuestSymbols;
 use vm::crash::{Checker, Explored, Failure, Fault, Judges, Plan, Verdict, View, explore_by};
 use vm::nvdimm::Window;
-use vm::recording::{Elf, Recording};
+use vm::recording::Recording;
 
 use super::in_guest;
 use crate::cli::crash::judge::StatesArgs;
 use crate::exit::Usage;
-use crate::report::crash::result::{CrashResult, Judge, Mistake};
+use crate::report::crash::judge::Judge;
+use crate::report::crash::result::{CrashResult, Mistake};
 use crate::report::progress::Progress;
 use crate::{env, signals};
 
@@ -29,7 +30,7 @@ const TELL: Duration = Duration::from_millis(250);
 
 /// All that it takes to judge states.
 pub(super) struct Lab {
-    /// As it was named.
+    /// Where it is, from every folder.
     pub(super) folder: PathBuf,
     pub(super) recording: Recording,
     pub(super) judge: Judge,
@@ -39,25 +40,28 @@ pub(super) struct Lab {
 
 impl Lab {
     /// Reads the recording; what is missing of its symbols is told.
-    pub(super) fn open(
-        folder: &Path,
-        judge: Judge,
-        elf: &[Elf],
-        at_once: usize,
-    ) -> anyhow::Result<Self> {
-        let recording = Recording::open(folder).map_err(usage)?;
+    pub(super) fn open(folder: &Path, judge: Judge, at_once: usize) -> anyhow::Result<Self> {
+        let folder = std::path::absolute(folder).context("find the working folder")?;
+        let recording = Recording::open(&folder).map_err(usage)?;
         let checker: Box<dyn StateChecker> = match &judge.in_guest {
             None => Box::new(on_host(&recording, &judge, at_once)?),
-            Some(copies) => Box::new(in_guest::checker(&recording, &judge, copies, at_once)?),
+            Some(inside) => Box::new(in_guest::checker(&recording, &judge, inside, at_once)?),
         };
-        let (symbols, missing) = recording.symbols(elf);
+        let (symbols, missing) = recording.symbols(&judge.elf);
         for what in missing {
             eprintln!("vmctl: no names from {what}; give the file with --elf FILE");
+        }
+        let outside = recording.writes_outside();
+        if outside > 0 && !judge.whole && judge.in_guest.is_none() {
+            eprintln!(
+                "vmctl: {outside} writes lie outside the program's device, where its checker does \
+                 not see them; it sees the whole NVDIMM with --whole"
+            );
         }
         if let Some(cut) = &recording.cut {
             eprintln!("vmctl: {cut}");
         }
-        Ok(Self { folder: folder.to_owned(), recording, judge, checker, symbols })
+        Ok(Self { folder, recording, judge, checker, symbols })
     }
 
     /// The exploration that these arguments ask for.
@@ -114,6 +118,7 @@ impl Lab {
         let trace = self.recording.trace_hash.clone();
         let part = Part { trace, plan: *plan, explored };
         let mut result = CrashResult::new(self.folder.clone(), self.judge.clone(), part);
+        result.device = self.recording.record.window.offset();
         result.events = self.recording.events.len() as u64;
         result.cut = self.recording.cut.as_ref().map(ToString::to_string);
         result
@@ -132,8 +137,8 @@ fn on_host(recording: &Recording, judge: &Judge, at_once: usize) -> anyhow::Resu
     }
     let places = vec![PathBuf::from(vm::host::SHARED_MEMORY), env::temp_dir()];
     let limit = Duration::from_secs(judge.timeout_seconds);
-    let command = judge.checker.clone();
-    ExecChecker::new(Options { command, window, limit, places, at_once }).map_err(usage)
+    let (command, folder) = (judge.checker.clone(), judge.folder.clone());
+    ExecChecker::new(Options { command, folder, window, limit, places, at_once }).map_err(usage)
 }
 
 /// As many checkers at a time as there are CPUs, unless told otherwise.
@@ -152,7 +157,7 @@ pub(super) fn usage(error: vm::Error) -> anyhow::Error {
 
 /// Writes a state as a checker sees it.
 pub(super) fn write_image(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    std::fs::write(path, bytes).with_context(|| format!("write {}", path.display()))
+    image::write(path, bytes).with_context(|| format!("write {}", path.display()))
 }
 
 /// Judges, and somebody who is told how far they are.

@@ -7,23 +7,21 @@ use vm::crash::{DeviceWrites, Domain, Explored, Fences, Plan, Rules};
 use super::lab::{self, Lab};
 use crate::cli::crash::judge::MatrixArgs;
 use crate::exit::Exit;
-use crate::report::crash::result::Judge;
+use crate::report::crash::judge::Judge;
 use crate::report::progress::Progress;
 use crate::signals;
 
 /// Explores under all rules; a row for each.
 pub(super) fn run(args: &MatrixArgs) -> anyhow::Result<Exit> {
-    let timeout_seconds = args.checker_timeout.as_secs();
-    let (checker, whole) = (args.checker.clone(), args.whole);
-    let judge = Judge { checker, timeout_seconds, whole, in_guest: None };
-    let mut lab = Lab::open(&args.recording, judge, &[], lab::at_once(&args.states))?;
+    let judge = Judge::new(&args.checker, &args.judge)?;
+    let mut lab = Lab::open(&args.recording, judge, lab::at_once(&args.states))?;
     let base = lab.plan(&args.states);
     let recorded = base.rules;
     println!(
         "  domain  fences  dma      {:>8} {:>8} {:>8}  classes",
         "points", "states", "failing"
     );
-    let mut exit = Exit::Pass;
+    let (mut exit, mut failing) = (Exit::Pass, None);
     for rules in all() {
         let mut progress = Progress::new(false);
         progress.step(&name(rules));
@@ -37,7 +35,10 @@ pub(super) fn run(args: &MatrixArgs) -> anyhow::Result<Exit> {
         println!("{mark} {}", row(rules, &found, &classes.join("; ")));
         let result = lab.result(&plan, found);
         match result.exit() {
-            Exit::Failed => exit = Exit::Failed,
+            Exit::Failed => {
+                exit = Exit::Failed;
+                failing = failing.or(Some(rules));
+            }
             other if exit == Exit::Pass => exit = other,
             _ => {}
         }
@@ -48,6 +49,10 @@ pub(super) fn run(args: &MatrixArgs) -> anyhow::Result<Exit> {
     }
     println!("* as recorded; a guest flushes as its domain asks, so that the rows of the other");
     println!("  domain are about a machine that it was not told of");
+    if let Some(rules) = failing {
+        let explore = lab.judge.command("explore", &lab.folder, &[], rules);
+        println!("the first failing row, with all that is known: {explore}");
+    }
     if let Some(cut) = &lab.recording.cut {
         println!("no verdict: {cut}");
     }

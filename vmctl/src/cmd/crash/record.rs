@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context;
-use vm::crash::{Event, Pc};
+use vm::crash::{Event, Pc, image};
+use vm::process::quoted;
 use vm::recording::{BASE, Elf, Kernel, RECORD, Record, SCHEMA, TRACE, Traced};
 
 use super::bias;
 use crate::cli::crash::{Pmem, RecordArgs};
 use crate::cmd::gate;
 use crate::cmd::run::{self, Program};
+use crate::env;
 use crate::exit::{Exit, Usage};
 use crate::report::progress::Progress;
 use crate::session::Session;
@@ -93,7 +95,8 @@ fn play(
     }
     eprintln!("vmctl: {events} events recorded in {out}");
     if args.checker.is_none() {
-        eprintln!("vmctl: next: vmctl crash explore {out} --checker 'CMD {{image}}'");
+        let (vmctl, out) = (quoted(env::program()), quoted(&args.out));
+        eprintln!("vmctl: next: {vmctl} crash explore {out} --checker 'CMD {{image}}'");
     }
     Ok(status)
 }
@@ -120,16 +123,16 @@ fn save(args: &RecordArgs, program: &Program, session: &Session) -> anyhow::Resu
     // A program that arms by itself begins anew.
     let last = traces.last().context("record: the guest executed no marker")?;
     let out = &args.out;
-    for name in [TRACE, BASE] {
-        copy(&last.join(name), &out.join(name))?;
-    }
+    let Traced { events, image, .. } = Traced::read(last).context("record")?;
+    let (from, to) = (last.join(TRACE), out.join(TRACE));
+    fs::copy(&from, &to).with_context(|| format!("copy {} to {}", from.display(), to.display()))?;
+    image::write(&out.join(BASE), &image).with_context(|| format!("write {BASE}"))?;
     let kept = |name: &str, text: &str| {
         fs::write(out.join(name), text).with_context(|| format!("write {name}"))
     };
     kept(KALLSYMS, &session.script("cat /proc/kallsyms")?)?;
     kept(MODULES, &session.script("cat /proc/modules")?)?;
-    let Traced { events, .. } = Traced::read(last).context("record")?;
-    let mut elf: Vec<_> = args.elf.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?;
+    let mut elf: Vec<_> = args.elf.iter().map(absolute).collect::<Result<_, _>>()?;
     if let Some(bytes) = program.bytes() {
         fs::write(out.join(PROGRAM), bytes).context("write the program")?;
         let bias = bias::find(bytes, &executed(&events));
@@ -151,6 +154,7 @@ fn record(args: &RecordArgs, session: &Session, elf: Vec<Elf>) -> anyhow::Result
     Ok(Record {
         schema: SCHEMA,
         window: nvdimm.window()?,
+        guest: Some(args.run.guest.guest.clone()),
         program: args.run.command.iter().map(text).collect(),
         command: std::env::args_os().map(|word| text(&word)).collect(),
         versions,
@@ -159,9 +163,9 @@ fn record(args: &RecordArgs, session: &Session, elf: Vec<Elf>) -> anyhow::Result
     })
 }
 
-fn absolute(path: &Path) -> anyhow::Result<Elf> {
+fn absolute(Elf { path, bias }: &Elf) -> anyhow::Result<Elf> {
     let path = fs::canonicalize(path).with_context(|| format!("find {}", path.display()))?;
-    Ok(Elf { path, bias: 0 })
+    Ok(Elf { path, bias: *bias })
 }
 
 /// The addresses of the markers that were executed.
@@ -171,10 +175,4 @@ fn executed(events: &[Event]) -> Vec<Pc> {
     all.sort_unstable();
     all.dedup();
     all
-}
-
-/// Copies a file, holes as holes.
-fn copy(from: &PathBuf, to: &PathBuf) -> anyhow::Result<()> {
-    let copied = fs::copy(from, to);
-    copied.map(drop).with_context(|| format!("copy {} to {}", from.display(), to.display()))
 }

@@ -1,28 +1,38 @@
 //! Replay: judges one state again.
 
+use anyhow::Context;
 use vm::crash::image::copy;
 use vm::crash::{Failure, Moment, Plan, Rules, Verdict, View};
 
 use super::lab::{self, Lab};
+use super::results;
 use crate::cli::crash::judge::ReplayArgs;
 use crate::exit::{Exit, Usage};
-use crate::report::crash::result::{CrashResult, Judge};
+use crate::report;
+use crate::report::crash::judge::Judge;
 use crate::report::progress::Progress;
 
 /// What is replayed.
 struct Wish {
     folder: std::path::PathBuf,
     judge: Judge,
-    /// Those of a result.
-    rules: Option<Rules>,
+    /// Those of a result, and the trace for which it holds.
+    result: Option<(Rules, String)>,
     failure: Failure,
 }
 
 /// Judges a state again.
 pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
-    let Wish { folder, judge, rules, failure } = wish(args)?;
-    let mut lab = Lab::open(&folder, judge, &args.checkers.elf, 1)?;
-    let rules = rules.unwrap_or(args.checkers.rules.over(lab.recording.header.rules));
+    report::check_writable(args.image.iter())?;
+    let Wish { folder, judge, result, failure } = wish(args)?;
+    let mut lab = Lab::open(&folder, judge, 1)?;
+    let (recorded, trace) = (lab.recording.header.rules, &lab.recording.trace_hash);
+    let (rules, of) = result.unwrap_or_else(|| (recorded, trace.clone()));
+    if of != *trace {
+        let why = "another recording is there now than the one that was judged";
+        return Err(Usage(format!("{}: {why}", folder.display())).into());
+    }
+    let rules = args.rules.over(rules);
     let plan = Plan { rules, ..Plan::default() };
     let (image, events) = (copy(&lab.recording.image), &lab.recording.events);
     if failure.point.event > events.len() as u64 {
@@ -36,6 +46,7 @@ pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
         let window = if lab.judge.whole { None } else { Some(lab.recording.record.window) };
         let bytes = window.map_or(Some(&state[..]), |window| window.of(&state));
         lab::write_image(path, bytes.unwrap_or_default())?;
+        let path = std::path::absolute(path).context("find the working folder")?;
         println!("{}: {} bytes", path.display(), bytes.map_or(0, <[u8]>::len));
     }
     let mut ask = |view: &View<'_>| lab.checker.check(view);
@@ -81,18 +92,27 @@ fn wish(args: &ReplayArgs) -> anyhow::Result<Wish> {
             let why = "a recording is replayed with --point, --choice and --checker";
             return Err(usage(format!("{from}: {why}; a result with --id")));
         };
-        let judge = Judge::new(&checker, &args.checkers)?;
+        if args.moved.recording.is_some() {
+            return Err(usage(format!("{from}: this is a recording; --recording is for results")));
+        }
+        let judge = Judge::new(&checker, &args.judge)?;
         let failure = Failure { point, choice, why: String::new() };
-        return Ok(Wish { folder: args.from.clone(), judge, rules: None, failure });
+        return Ok(Wish { folder: args.from.clone(), judge, result: None, failure });
     }
     let Some(id) = &args.id else {
         return Err(usage(format!("{from}: a result is replayed with --id")));
     };
-    let result = CrashResult::read(&args.from)?;
+    let result = results::read(&args.from, &args.moved)?;
     let failure = result.find(id);
     let failure = failure.ok_or_else(|| usage(format!("{from}: no failure is called {id}")))?;
-    let rules = Some(result.part.plan.rules);
-    Ok(Wish { folder: result.recording, judge: result.judge, rules, failure })
+    let mut judge = result.judge;
+    if let Some(checker) = &args.checker {
+        let folder = std::env::current_dir().context("find the working folder")?;
+        (judge.checker, judge.folder) = (checker.clone(), folder);
+    }
+    let (folder, judge) = (result.recording, judge.told(&args.judge)?);
+    let result = Some((result.part.plan.rules, result.part.trace));
+    Ok(Wish { folder, judge, result, failure })
 }
 
 /// Refuses lines and values that are not there: they would change nothing.

@@ -69,24 +69,26 @@ fn section(result: &CrashResult, mistake: &Mistake, pictures: Option<&Pictures<'
         let marker = format!("last marker: {:?} {:?}", marker.op, marker.args);
         let _ = writeln!(text, "<p class=\"head\">{}</p>", escaped(&marker));
     }
-    text += &table(&report.lost);
+    text += &table(&report.lost, result.device);
     if let Some(Pictures { recording, symbols }) = pictures {
         let (image, rules) = (copy(&recording.image), result.part.plan.rules);
         let svg = picture(image, &recording.events, rules, report, *symbols);
         let _ = writeln!(text, "<div class=\"wide\">{svg}</div>");
     }
     let again = escaped(&result.replay(mistake));
-    text + &format!("<p class=\"head\">again: <code>{again}</code></p>\n</section>\n")
+    text + &format!(
+        "<p class=\"head\">again:</p>\n<pre class=\"again\">{again}</pre>\n</section>\n"
+    )
 }
 
-/// The lost lines.
-fn table(lost: &[Lost]) -> String {
+/// The lost lines; the program's device begins so many bytes into the NVDIMM.
+fn table(lost: &[Lost], device: u64) -> String {
     if lost.is_empty() {
         return String::from("<p>Nothing needs to be lost.</p>\n");
     }
     let mut text = String::from(
-        "<div class=\"wide\"><table>\n<thead><tr><th>lost line<th>class<th>last written by\
-         <th>last flushed by</tr></thead>\n<tbody>\n",
+        "<div class=\"wide\"><table class=\"stack\">\n<thead><tr><th>lost line<th>in the device\
+         <th>class<th>last written by<th>last flushed by</tr></thead>\n<tbody>\n",
     );
     let site = |site: &Option<Site>| {
         escaped(&site.as_ref().map_or_else(|| "nobody".to_owned(), ToString::to_string))
@@ -94,7 +96,13 @@ fn table(lost: &[Lost]) -> String {
     for line in lost {
         let (writer, flush) = (site(&line.writer), site(&line.flush));
         let (offset, class) = (line.offset.0, escaped(&line.class.to_string()));
-        let _ = writeln!(text, "<tr><td>{offset:#x}<td>{class}<td>{writer}<td>{flush}</tr>");
+        let own = offset.checked_sub(device);
+        let own = own.map_or_else(|| "before it".to_owned(), |own| format!("at {own:#x}"));
+        let _ = writeln!(
+            text,
+            "<tr><td>{offset:#x}<td data-is=\"in the device\">{own}<td data-is=\"class\">{class}\
+             <td data-is=\"last written by\">{writer}<td data-is=\"last flushed by\">{flush}</tr>"
+        );
     }
     text + "</tbody>\n</table></div>\n"
 }
@@ -108,7 +116,7 @@ fn broken(result: &CrashResult) -> String {
              {}</small></h2>\n<p class=\"head\">{}</p>\n{}</section>\n",
             broken.id,
             escaped(&broken.at.to_string()),
-            table(&broken.lines),
+            table(&broken.lines, result.device),
         );
     }
     text

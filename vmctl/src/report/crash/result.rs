@@ -1,8 +1,7 @@
 //! Result: what was found in a recording, as JSON, so that it can be shown, merged and replayed.
 
 use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -11,14 +10,12 @@ use vm::crash::assertion::Assertions;
 use vm::crash::explore::merge::{Part, merge};
 use vm::crash::report::{Redundant, Site};
 use vm::crash::{Class, Explored, Failure, Pc, Report};
-use vm::process::quoted;
 
-use crate::cli::crash::judge::CheckerArgs;
-use crate::cli::guest::Copy;
+use super::judge::Judge;
 use crate::exit::{Exit, Usage};
 
 /// The version of the layout; a change that breaks readers raises it.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 
 /// The result of an exploration.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -34,6 +31,8 @@ pub(crate) struct CrashResult {
     pub(crate) missing: Vec<u64>,
     /// How many events the trace has.
     pub(crate) events: u64,
+    /// Where in the NVDIMM the program's device begins.
+    pub(crate) device: u64,
     /// Why it has no more, if it was cut short.
     pub(crate) cut: Option<String>,
     /// Each mistake once.
@@ -44,39 +43,6 @@ pub(crate) struct CrashResult {
     pub(crate) assertions: Assertions,
     /// Instructions that work for nothing.
     pub(crate) redundant: Redundant,
-}
-
-/// Who judged states, and what they were shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Judge {
-    pub(crate) checker: String,
-    pub(crate) timeout_seconds: u64,
-    pub(crate) whole: bool,
-    /// What it takes if it judges in a guest: files that are copied there.
-    #[serde(default)]
-    pub(crate) in_guest: Option<Vec<Copy>>,
-}
-
-impl Judge {
-    /// The judge that a command line asks for.
-    pub(crate) fn new(checker: &str, args: &CheckerArgs) -> anyhow::Result<Self> {
-        let (checker, timeout_seconds) = (checker.to_owned(), args.checker_timeout.as_secs());
-        let found = |copy: &Copy| {
-            // A replay may be asked for elsewhere.
-            let host = fs::canonicalize(&copy.host)
-                .map_err(|error| Usage(format!("find {}: {error}", copy.host.display())));
-            anyhow::Ok(Copy { host: host?, guest: copy.guest.clone() })
-        };
-        let copies = args.put.iter().map(found).collect::<anyhow::Result<Vec<_>>>()?;
-        let in_guest = args.in_guest.then_some(copies);
-        Ok(Self { checker, timeout_seconds, whole: args.whole, in_guest })
-    }
-
-    /// Whether it is another one; how long it may take does not matter.
-    fn is_not(&self, other: &Self) -> bool {
-        let what = |judge: &Self| (judge.checker.clone(), judge.whole, judge.in_guest.clone());
-        what(self) != what(other)
-    }
 }
 
 /// A failure, explained, with the name of its smallest state.
@@ -106,16 +72,6 @@ fn failure(report: &Report) -> Failure {
     Failure { point, choice, why }
 }
 
-/// The options that have a checker run in a guest.
-fn in_guest(copies: &[Copy]) -> String {
-    let put = |copy: &Copy| {
-        let (host, guest) = (copy.host.as_os_str(), copy.guest.as_os_str());
-        let both = [host, OsStr::new(":"), guest].into_iter().collect::<OsString>();
-        format!(" --put {}", quoted(both))
-    };
-    std::iter::once(" --in-guest".to_owned()).chain(copies.iter().map(put)).collect()
-}
-
 impl CrashResult {
     /// A result without anything that needs the trace or the checker again.
     pub(crate) fn new(recording: PathBuf, judge: Judge, part: Part) -> Self {
@@ -126,6 +82,7 @@ impl CrashResult {
             part,
             missing: Vec::new(),
             events: 0,
+            device: 0,
             cut: None,
             mistakes: Vec::new(),
             unexplained: None,
@@ -140,8 +97,11 @@ impl CrashResult {
         struct Version {
             schema: u32,
         }
-        let bytes = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
         let wrong = |why: &str| Usage(format!("{}: this is no result: {why}", path.display()));
+        let bytes = match std::fs::read(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(wrong("not there"))?,
+            read => read.with_context(|| format!("read {}", path.display()))?,
+        };
         let Version { schema } =
             serde_json::from_slice(&bytes).map_err(|error| wrong(&error.to_string()))?;
         if schema != SCHEMA {
@@ -215,20 +175,13 @@ impl CrashResult {
 
     /// The command that judges a state again.
     pub(crate) fn again(&self, failure: &Failure) -> String {
-        let rules = self.part.plan.rules;
-        let whole = if self.judge.whole { " --whole" } else { "" };
-        let inside = self.judge.in_guest.as_deref().map(in_guest).unwrap_or_default();
-        format!(
-            "cargo vmctl crash replay {} --point {} --choice {} --checker {} --domain {} \
-             --fences {} --dma {}{whole}{inside}",
-            quoted(&self.recording),
-            failure.point,
-            quoted(failure.choice.to_string()),
-            quoted(&self.judge.checker),
-            rules.domain.name(),
-            rules.fences.name(),
-            rules.dma.name(),
-        )
+        self.judge.again(&self.recording, self.part.plan.rules, failure, &[])
+    }
+
+    /// Likewise, and keeps the state as a file.
+    pub(crate) fn keep_state(&self, failure: &Failure) -> String {
+        let (rules, more) = (self.part.plan.rules, ["--image", "state.img"]);
+        self.judge.again(&self.recording, rules, failure, &more)
     }
 
     /// The command that replays a mistake.

@@ -17,6 +17,10 @@ pub(crate) fn text(result: &CrashResult) -> String {
         let _ = write!(text, "--- {} ({number} of {count})\n{}", mistake.id, mistake.report);
         let _ = writeln!(text, "  again: {}\n---", result.replay(mistake));
     }
+    if result.device > 0 && !(result.mistakes.is_empty() && result.assertions.broken.is_empty()) {
+        let device = result.device;
+        let _ = writeln!(text, "lines are those of the NVDIMM; the device is at {device:#x}");
+    }
     unexplained(result, &mut text);
     for broken in &result.assertions.broken {
         let _ =
@@ -44,7 +48,7 @@ fn unexplained(result: &CrashResult, text: &mut String) {
         let _ = writeln!(text, "no verdict: {why}");
     }
     if let Some(fault) = &explored.fault {
-        let _ = writeln!(text, "  the state: {} --image state.img", result.again(fault));
+        let _ = writeln!(text, "  the state: {}", result.keep_state(fault));
     }
 }
 

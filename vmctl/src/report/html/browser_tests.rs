@@ -1,56 +1,22 @@
 //! The page in a real browser: what it looks like on a desk and on a phone.
 //!
 //! Needs Chromium (`apt-get install chromium`) or Chrome; run with
-//! `cargo test -p vmctl --bin vmctl -- --ignored browser`.
-
-use std::time::Duration;
+//! `cargo test -p vmctl -- --ignored browser`.
 
 use serde_json::Value;
-use vm::process::Program;
 
+use super::super::browser;
 use super::super::tests::{head, results};
-use super::{escaped, text};
+use super::text;
 
-/// Lays the page out in a frame of this width and measures what a reader would see.
+/// What a reader would see of a page of this width.
 fn look(width: u32, page: &str) -> Value {
-    let probe = format!(
-        "<!doctype html><iframe style=\"width:{width}px;height:900px;border:0\" srcdoc=\"{}\">\
-         </iframe><script>\
-         const frame = document.querySelector('iframe');\
-         frame.onload = () => {{\
-           const page = frame.contentDocument, all = (what) => [...page.querySelectorAll(what)];\
-           const box = (what) => all(what).map(e => e.getBoundingClientRect());\
-           const seen = {{\
-             rows: all('tbody tr').length,\
-             overflow: page.documentElement.scrollWidth - frame.contentWindow.innerWidth,\
-             stations: box('.way li').map(b => [b.left, b.top, b.width, b.height]),\
-             marks: box('.way .mark').map(b => [b.width, b.height]),\
-             hidden: all('h1, h2, td, li').filter(e => e.offsetWidth == 0).length,\
-           }};\
-           document.body.innerHTML = '<pre>@@' + JSON.stringify(seen) + '@@</pre>';\
-         }};</script>",
-        escaped(page)
-    );
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("probe.html");
-    std::fs::write(&file, probe).unwrap();
-    let output = browser()
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
-        .args(["--virtual-time-budget=5000", "--dump-dom"])
-        .arg(format!("--user-data-dir={}", folder.path().join("profile").display()))
-        .arg(format!("file://{}", file.display()))
-        .timeout(Duration::from_mins(2))
-        .run_ok()
-        .unwrap();
-    let dom = output.text();
-    let seen = dom.split("@@").nth(1).unwrap_or_else(|| panic!("nothing was measured: {dom}"));
-    serde_json::from_str(seen).unwrap()
-}
-
-fn browser() -> Program {
-    let is_there = |name: &&str| Program::new(name).arg("--version").run().is_ok();
-    let name = ["chromium", "google-chrome"].into_iter().find(is_there);
-    Program::new(name.expect("Chromium or Chrome is installed"))
+    let seen = "\
+        rows: all('tbody tr').length,\
+        stations: box('.way li').map(b => [b.left, b.top, b.width, b.height]),\
+        marks: box('.way .mark').map(b => [b.width, b.height]),\
+        hidden: all('h1, h2, td, li').filter(e => e.offsetWidth == 0).length";
+    browser::look(width, page, seen)
 }
 
 fn numbers(of: &Value) -> Vec<f64> {

@@ -1,15 +1,21 @@
 //! Crash: the commands on a recording, on the real program; no guest is needed.
 
-use std::io::{BufRead, BufReader};
+mod bad_input;
+#[path = "../../src/report/browser.rs"]
+mod browser;
+mod page;
+mod pasted;
+mod redundant;
+
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use vm::crash::trace::{Header, Writer, hash};
 use vm::crash::{FenceKind, FlushKind, Op, Recording, Rules};
 use vm::nvdimm::Window;
 use vm::recording::{BASE, Elf, Record, SCHEMA, TRACE};
+
+use pasted::{pasted, printed};
 
 const BYTES: usize = 8192;
 /// Where the program's device begins in the NVDIMM.
@@ -42,6 +48,11 @@ fn program(is_good: bool) -> Recording {
 
 /// A recording of it.
 fn recording(is_good: bool) -> tempfile::TempDir {
+    recording_of(&program(is_good), Elf { path: "gone".into(), bias: 0 })
+}
+
+/// A recording of a program that is in this file.
+fn recording_of(program: &Recording, elf: Elf) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let image = vec![0; BYTES];
     let header = Header {
@@ -54,16 +65,17 @@ fn recording(is_good: bool) -> tempfile::TempDir {
     };
     let trace = std::fs::File::create(folder.path().join(TRACE)).expect("a file");
     let mut trace = Writer::new(trace, &header).expect("a trace");
-    program(is_good).events.iter().try_for_each(|event| trace.write(event)).expect("events");
+    program.events.iter().try_for_each(|event| trace.write(event)).expect("events");
     trace.finish().expect("an end");
     std::fs::write(folder.path().join(BASE), image).expect("an image");
     let record = Record {
         schema: SCHEMA,
         window: Window::new(DEVICE, BYTES as u64 - DEVICE).expect("whole lines"),
+        guest: None,
         program: vec!["./program".into()],
         command: Vec::new(),
         versions: [].into(),
-        elf: vec![Elf { path: "gone".into(), bias: 0 }],
+        elf: vec![elf],
         kernel: None,
     };
     record.write(folder.path()).expect("a record");
@@ -113,12 +125,9 @@ fn a_mistake_is_named_and_its_command_replays_it() {
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
-    let again = text.lines().find_map(|line| line.trim().strip_prefix("again: cargo vmctl "));
+    let again = printed(&text, "again: ");
     let state = path(folder.path(), "state.img");
-    let line =
-        format!("{} {} --image {state}", env!("CARGO_BIN_EXE_vmctl"), again.expect("a line"));
-    let output = Command::new("sh").args(["-c", &line]).output().expect("sh starts");
-    let (status, text) = said(&output);
+    let (status, text) = pasted(&again.replace("--point", &format!("--image {state} --point")));
     assert_eq!(status, Some(1), "{text}");
     assert!(text.contains("bad: the text is <not> there\nflushed, not fenced"), "{text}");
     assert!(text.contains("not as the CPUs saw them: 0x1040 (value 0 of 3)"), "{text}");
@@ -136,6 +145,13 @@ fn by_name(json: &str) {
     let (status, text) = run(&["replay", json, "--id", id]);
     assert_eq!(status, Some(1), "{text}");
     assert!(text.contains("bad: the text is <not> there"), "{text}");
+    // What is given goes before what the result says.
+    let other = ["replay", json, "--id", id, "--checker", "echo other; ! : {image}"];
+    assert!(run(&other).1.contains("bad: other\n"));
+    let slow = ["--checker", "sleep 9; : {image}", "--checker-timeout", "1"];
+    assert!(run(&[&other[..4], &slow].concat()).1.contains("its time was over after 1s"));
+    let hw = run(&[&other[..4], &["--domain", "eadr"]].concat());
+    assert!(hw.0 == Some(2) && hw.1.contains("no such line in flight"), "{hw:?}");
     assert_eq!(run(&["replay", json, "--id", "none"]).0, Some(2));
     let (status, text) = run(&["report", json]);
     assert_eq!(status, Some(1), "{text}");
@@ -144,7 +160,7 @@ fn by_name(json: &str) {
 
 #[test]
 fn every_command_explains_itself_with_an_example() {
-    for command in ["explore", "replay", "matrix", "report", "merge"] {
+    for command in ["record", "explore", "replay", "matrix", "report", "merge"] {
         let (status, text) = run(&[command, "--help"]);
         let example = format!("  vmctl crash {command} ");
         assert_eq!((status, text.contains(&example)), (Some(0), true), "{command}: {text}");
@@ -211,109 +227,9 @@ fn the_matrix_has_a_row_for_each_combination() {
     let words = ["matrix", from, "--checker", CHECKER, "--points", "fence"];
     let (status, text) = run(&[&words[..], &FEW].concat());
     assert_eq!(status, Some(1), "{text}");
-    let rows: Vec<_> = text.lines().filter(|line| line.contains(" strict ")).collect();
+    let is_row = |line: &&str| line.contains(" strict ") && !line.contains("(cd ");
+    let rows: Vec<_> = text.lines().filter(is_row).collect();
     assert!(text.contains("* adr     strict  cache"), "{text}");
     let bad = |row: &&&str| row.contains("flushed, not fenced");
     assert_eq!((rows.len(), rows.iter().filter(bad).count()), (4, 2), "{text}");
-}
-
-#[test]
-fn a_recording_that_is_none_is_refused_by_name() {
-    let folder = recording(true);
-    let trace = folder.path().join(TRACE);
-    let whole = std::fs::read(&trace).expect("a trace");
-    std::fs::write(&trace, &whole[..whole.len() - 3]).expect("a file");
-    let (status, text) = explore(folder.path(), CHECKER, &[]);
-    assert_eq!(status, Some(125), "{text}");
-    assert!(text.contains("no verdict: the recording is not whole: the trace is trunc"), "{text}");
-    std::fs::write(&trace, "#!/bin/sh\n").expect("a file");
-    let (status, text) = explore(folder.path(), CHECKER, &[]);
-    assert_eq!((status, text.contains("this is no trace")), (Some(2), true), "{text}");
-    std::fs::write(&trace, whole).expect("a file");
-    std::fs::write(folder.path().join(BASE), [0; 64]).expect("a file");
-    let (status, text) = explore(folder.path(), CHECKER, &[]);
-    assert_eq!(
-        (status, text.contains("of 8192 bytes, the image has 64")),
-        (Some(2), true),
-        "{text}"
-    );
-    let (status, text) = explore(Path::new("/no/such"), CHECKER, &[]);
-    assert_eq!((status, text.contains("a recording is a folder")), (Some(2), true), "{text}");
-    let (status, text) = run(&["report", "/etc/passwd"]);
-    assert_eq!((status, text.contains("this is no result")), (Some(2), true), "{text}");
-}
-
-#[test]
-fn a_checker_without_a_verdict_is_no_pass_and_its_state_can_be_had() {
-    let folder = recording(true);
-    for (checker, words) in [
-        ("no-such-checker {image}", "exit status 127"),
-        ("kill -SEGV $$; {image}", "SIGSEGV"),
-        ("setsid sleep 1000 & sleep 1000; {image}", "its time was over after 1s"),
-    ] {
-        let (status, text) = explore(folder.path(), checker, &["--checker-timeout", "1"]);
-        assert_eq!(status, Some(125), "{text}");
-        assert!(text.contains(words) && text.contains("--image state.img"), "{text}");
-    }
-    let (status, text) = explore(folder.path(), "true", &[]);
-    assert_eq!((status, text.contains("write {image} where")), (Some(2), true), "{text}");
-}
-
-#[test]
-fn what_cannot_be_replayed_is_refused() {
-    let folder = recording(false);
-    let from = folder.path().to_str().expect("a plain path");
-    for (point, choice) in [("99.0", "all"), ("5.0", "all,7=0"), ("5.0", "all,65=9"), ("x", "all")]
-    {
-        let words =
-            ["replay", from, "--point", point, "--choice", choice, "--checker", "true {image}"];
-        assert_eq!(run(&words).0, Some(2), "{point} {choice}");
-    }
-    assert_eq!(run(&["replay", from]).0, Some(2));
-}
-
-#[test]
-fn a_full_disk_takes_neither_the_report_nor_what_was_found() {
-    let folder = recording(false);
-    let (status, text) = explore(folder.path(), CHECKER, &["--json", "/dev/full"]);
-    assert_eq!(status, Some(125), "{text}");
-    assert!(text.contains("write /dev/full: No space left"), "{text}");
-    assert!(text.contains("flushed, not fenced") && text.contains("again: "), "{text}");
-    // As if the place of the images had no room for one.
-    let from = folder.path().to_str().expect("a plain path");
-    let vmctl = env!("CARGO_BIN_EXE_vmctl");
-    let limited =
-        format!("trap '' XFSZ; ulimit -f 1; {vmctl} crash explore {from} --checker \"$0\"");
-    let output = Command::new("sh").args(["-c", &limited, CHECKER]).output().expect("sh starts");
-    let (status, text) = said(&output);
-    assert_eq!(status, Some(125), "{text}");
-    assert!(text.contains("no verdict: write /") && text.contains("File too large"), "{text}");
-}
-
-#[test]
-fn an_interrupt_leaves_what_was_found() {
-    let folder = recording(false);
-    let json = path(folder.path(), "r.json");
-    let from = folder.path().to_str().expect("a plain path");
-    // Tells when it has called a state bad, and waits at the next one.
-    let checker = format!(
-        "{{ ls {from}/told && {{ echo waits >&9; sleep 1000; }}; }} 2>/dev/null; ({CHECKER}) || \
-         {{ touch {from}/told; exit 1; }}"
-    );
-    let words = ["explore", from, "--jobs", "1", "--json", &json, "--checker"];
-    let line = "exec 9>&1; exec \"$0\" crash \"$@\"";
-    let mut command = Command::new("sh");
-    command.args(["-c", line, env!("CARGO_BIN_EXE_vmctl")]).args(words).arg(&checker);
-    let mut child = command.stdout(Stdio::piped()).spawn().expect("sh starts");
-    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-    assert!(lines.any(|line| line.is_ok_and(|line| line == "waits")));
-    let pid = i32::try_from(child.id()).expect("a process id is small");
-    kill(Pid::from_raw(pid), Signal::SIGINT).expect("vmctl runs");
-    let rest: Vec<_> = lines.map_while(Result::ok).collect();
-    assert_eq!(child.wait().expect("vmctl ends").code(), Some(130), "{rest:?}");
-    assert!(rest.iter().any(|line| line == "no verdict: interrupted"), "{rest:?}");
-    assert!(rest.iter().any(|line| line.contains("again: ")), "{rest:?}");
-    let result = std::fs::read_to_string(&json).expect("the result is there");
-    let result: serde_json::Value = serde_json::from_str(&result).expect("it is whole");
-    assert_eq!(result["part"]["explored"]["failing"], 1);
 }
