@@ -31,12 +31,17 @@ pub struct Programs {
     pub http: PathBuf,
 }
 
+/// The target folder of guest programs.
+pub(crate) fn guest_target(root: &Path) -> PathBuf {
+    root.join("target/guest")
+}
+
 /// Builds the guest programs of the project at `root`, or finds them built.
 ///
 /// # Errors
 /// There is no cargo that works, or its own, with the end of what it said.
 pub(crate) fn build(cargo: &Path, root: &Path) -> anyhow::Result<Programs> {
-    let folder = root.join("target/guest");
+    let folder = guest_target(root);
     Program::new(cargo)
         .args(["build", "--quiet", "--release", "--locked", "--target", TARGET])
         .args(["-p", "agent", "-p", "e2e-guest", "-p", "paste-net", "--bins", "--example", "http"])

@@ -4,17 +4,18 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
-use vm::crash::report::{NoSymbols, Report, explain_all};
+use vm::crash::report::{NoSymbols, Report, explain};
 use vm::crash::{
     Bounds, Checker, Choice, Event, Explored, Fault, Marker, Moment, Op, Plan, Point, Rules,
     Verdict, View, explore,
 };
 use vm::recording::Traced;
 
-use crate::oracle::steps::Steps;
+use crate::oracle::{self, steps::Steps};
+use crate::recovery::Recovery;
 
-/// Failures that are explained: enough to see what kind of mistake it is.
-const EXPLAINED: usize = 3;
+/// What ends an exploration that has found what it looked for.
+const ENOUGH: &str = "enough was found";
 
 /// What was seen of one run.
 #[derive(Debug)]
@@ -31,25 +32,57 @@ pub(crate) struct Trace {
 pub(crate) struct Found {
     /// What was judged.
     pub(crate) explored: Explored,
-    /// The first failures.
-    pub(crate) reports: Vec<Report>,
+    /// The first failure.
+    pub(crate) report: Option<Report>,
     /// How long exploring took, in seconds.
     pub(crate) seconds: f64,
+}
+
+/// When an exploration ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// When all is explored.
+    All,
+    /// With the first state that fails.
+    FirstFailure,
 }
 
 /// Judges states of a pool by the steps that its program was to play.
 struct Judge<'a> {
     steps: &'a Steps,
     start: usize,
+    extent: Extent,
+    has_failed: bool,
+    /// Whose recovery counts, if not the library's.
+    recovery: Option<&'a mut Recovery>,
+}
+
+impl Judge<'_> {
+    fn judge(&mut self, done: usize, view: &View<'_>) -> Result<oracle::Verdict, Fault> {
+        let start = self.start;
+        let pool = view.image.get(start..).ok_or_else(|| Fault("a short image".into()))?;
+        let Some(recovery) = &mut self.recovery else { return Ok(self.steps.judge(done, pool)) };
+        let changed = view.changed.map(|lines| {
+            lines.iter().filter_map(|line| line.span().start.checked_sub(start)).collect()
+        });
+        let found = recovery.recover(pool, changed);
+        let found = found.map_err(|error| Fault(format!("{error:#}")))?;
+        Ok(self.steps.judge_recovered(done, found))
+    }
 }
 
 impl Checker for Judge<'_> {
     fn check(&mut self, view: &View<'_>) -> Result<Verdict, Fault> {
+        if self.has_failed && self.extent == Extent::FirstFailure {
+            return Err(Fault(ENOUGH.into()));
+        }
         let done = done(view.markers)?;
-        let pool = view.image.get(self.start..).ok_or_else(|| Fault("a short image".into()))?;
-        Ok(match self.steps.judge(done, pool) {
+        Ok(match self.judge(done, view)? {
             Ok(()) => Verdict::Good,
-            Err(why) => Verdict::Bad(format!("after step {done}: {why}")),
+            Err(why) => {
+                self.has_failed = true;
+                Verdict::Bad(format!("after step {done}: {why}"))
+            }
         })
     }
 }
@@ -62,6 +95,11 @@ fn done(markers: &[Marker]) -> Result<usize, Fault> {
 }
 
 impl Trace {
+    /// How many bytes the pool has.
+    pub(crate) fn pool_bytes(&self) -> usize {
+        self.image.len() - self.start
+    }
+
     /// Reads a recorded trace of a pool that begins at `start` in the NVDIMM.
     ///
     /// # Errors
@@ -72,24 +110,32 @@ impl Trace {
         Ok(Self { image, events, rules: header.rules, start })
     }
 
-    /// Loses power everywhere, within these bounds.
+    /// Loses power everywhere, within these bounds; recovery is the library's, or the given one.
     ///
     /// # Errors
     /// There is no verdict, or the run did not get to its end.
-    pub(crate) fn explore(&self, steps: &Steps, bounds: Bounds) -> anyhow::Result<Found> {
+    pub(crate) fn explore(
+        &self,
+        steps: &Steps,
+        bounds: Bounds,
+        extent: Extent,
+        recovery: Option<&mut Recovery>,
+    ) -> anyhow::Result<Found> {
         let plan = Plan { rules: self.rules, bounds, ..Plan::default() };
-        let mut judge = Judge { steps, start: self.start };
+        let mut judge = Judge { steps, start: self.start, extent, has_failed: false, recovery };
         ensure!(self.checkpoints() == steps.acknowledged(), "{} steps", self.checkpoints());
         let began = Instant::now();
         let explored = explore(self.image.clone(), &self.events, &plan, &mut judge);
         let seconds = began.elapsed().as_secs_f64();
-        if let Some(fault) = &explored.fault {
+        if let Some(fault) = explored.fault.as_ref().filter(|fault| fault.why != ENOUGH) {
             bail!("no verdict: {}", fault.why);
         }
-        let few = &explored.failures[..explored.failures.len().min(EXPLAINED)];
-        let (image, events, rules) = (&self.image, &self.events, self.rules);
-        let reports = explain_all(image, events, rules, few, &mut judge, &NoSymbols, EXPLAINED)?;
-        Ok(Found { explored, reports, seconds })
+        judge.extent = Extent::All;
+        let report = explored.failures.first().map(|failure| {
+            let (image, events) = (self.image.clone(), &self.events);
+            explain(image, events, self.rules, failure, &mut judge, &NoSymbols)
+        });
+        Ok(Found { report: report.transpose()?.flatten(), explored, seconds })
     }
 
     fn checkpoints(&self) -> usize {

@@ -1,38 +1,65 @@
 //! Mutants: one mistake each in the library's log and pool, and how it should be found out.
 //!
-//! A mutant is a text edit, applied to a copy of the sources (`workshop`), so that the machine
-//! code is what a careless programmer's would be. Mistakes in what recovery makes of an image
-//! are not here: the judge uses the library as it is.
+//! A mistake is a text edit of the sources. All of them are woven into one copy (`workshop`), and
+//! a number says which one a program makes; number 0 makes none. So one build is enough, and the
+//! way into each mistake is a load and a branch. Nothing is flushed, fenced or locked by that.
+//!
+//! Mistakes in what recovery makes of an image are here only where they go with one in what was
+//! stored ([`Life::Own`]): else the judge uses the library as it is.
 
-mod table;
+mod correct;
+mod helpers;
+pub(crate) mod lives;
+mod log;
+mod pmem;
+mod pool;
+#[cfg(test)]
+mod sites;
 mod victims;
+mod weave;
 
 use vm::crash::Class;
 
-pub(crate) use table::MUTANTS;
+pub(crate) use correct::CORRECT;
+pub(crate) use helpers::{HELPERS, SWITCH, SWITCH_FILE};
+pub(crate) use weave::weave;
 
-/// A text in one file of the project, and what stands there instead.
+/// A text in one file of the project, and what is done instead of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Edit {
     /// The file, from the root of the project.
     pub(crate) file: &'static str,
-    /// What is there once.
+    /// What is there once: an expression, or whole statements that bind no name.
     pub(crate) old: &'static str,
     /// What takes its place.
     pub(crate) new: &'static str,
 }
 
+/// A program that differs from the library as it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Variant {
+    /// In what.
+    pub(crate) name: &'static str,
+    /// The difference.
+    pub(crate) edits: &'static [Edit],
+}
+
+/// A program that differs and is as good as the library as it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Correct {
+    /// The difference.
+    pub(crate) variant: Variant,
+    /// In which lives it must raise no alarm.
+    pub(crate) lives: &'static [Life],
+}
+
 /// A program with a mistake.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mutant {
-    /// What is wrong with it.
-    pub(crate) name: &'static str,
     /// The mistake.
-    pub(crate) edits: &'static [Edit],
-    /// The class of the failures that it should cause.
-    pub(crate) class: Class,
-    /// What brings it to light.
-    pub(crate) life: Life,
+    pub(crate) variant: Variant,
+    /// What brings it to light, and the class of the first failure there.
+    pub(crate) found: &'static [(Life, Class)],
 }
 
 /// What happens to a program.
@@ -40,6 +67,11 @@ pub(crate) struct Mutant {
 pub(crate) enum Life {
     /// It plays all steps.
     Whole,
+    /// It stores what a NIC writes into the pool.
+    Wired,
+    /// It plays all steps, and what power losses leave is recovered by its own library, not by the
+    /// one as it is: it writes another format.
+    Own,
     /// It goes on after a power loss that left the end of a batch without its beginning.
     Torn,
     /// It goes on after another program was killed; power was not lost.
@@ -57,25 +89,12 @@ pub(crate) enum Victim {
     Entries,
 }
 
-impl Edit {
-    /// The file's text after the edit.
-    ///
-    /// # Errors
-    /// The old text is not there, or more than once.
-    pub(crate) fn apply(&self, text: &str) -> Result<String, String> {
-        match text.matches(self.old).count() {
-            1 => Ok(text.replace(self.old, self.new)),
-            found => Err(format!("{}: {found} times, not once: {}", self.file, self.old.trim())),
-        }
-    }
-}
-
 impl Victim {
     /// All of them.
     pub(crate) const ALL: [Self; 3] = [Self::Superblock, Self::Header, Self::Entries];
 
-    /// What makes a program kill itself there.
-    pub(crate) fn edits(self) -> &'static [Edit] {
+    /// The program.
+    pub(crate) fn variant(self) -> Variant {
         match self {
             Self::Superblock => victims::SUPERBLOCK,
             Self::Header => victims::HEADER,
@@ -84,47 +103,97 @@ impl Victim {
     }
 }
 
+/// Each class with the names of two figures: how often a mutant should give it, and how often one
+/// did.
+pub(crate) const CLASSES: [(Class, &str, &str); 7] = [
+    (Class::Torn, "mutants_torn", "mutants_killed_torn"),
+    (
+        Class::NontemporalNotFenced,
+        "mutants_nontemporal_not_fenced",
+        "mutants_killed_nontemporal_not_fenced",
+    ),
+    (Class::FlushedNotFenced, "mutants_flushed_not_fenced", "mutants_killed_flushed_not_fenced"),
+    (
+        Class::DeviceWriteNeverFlushed,
+        "mutants_device_write_never_flushed",
+        "mutants_killed_device_write_never_flushed",
+    ),
+    (
+        Class::PublishedBeforeDurable,
+        "mutants_published_before_durable",
+        "mutants_killed_published_before_durable",
+    ),
+    (Class::NeverFlushed, "mutants_never_flushed", "mutants_killed_never_flushed"),
+    (
+        Class::NotAMatterOfFlushes,
+        "mutants_not_a_matter_of_flushes",
+        "mutants_killed_not_a_matter_of_flushes",
+    ),
+];
+
+/// All mutants, from the instruction to the protocol.
+pub(crate) fn mutants() -> impl Iterator<Item = &'static Mutant> {
+    [pmem::MUTANTS, log::MUTANTS, pool::MUTANTS].into_iter().flatten()
+}
+
+/// All programs that differ from the library as it is, each with its number.
+pub(crate) fn variants() -> impl Iterator<Item = (usize, Variant)> {
+    let victims = Victim::ALL.into_iter().map(Victim::variant);
+    let mutants = mutants().map(|mutant| mutant.variant);
+    let correct = CORRECT.iter().map(|correct| correct.variant);
+    (1..).zip(victims.chain(correct).chain(mutants))
+}
+
+impl Variant {
+    /// The number that makes the program be this one.
+    pub(crate) fn number(&self) -> usize {
+        let found = variants().find(|(_, other)| other.name == self.name);
+        found.map_or(0, |(number, _)| number)
+    }
+}
+
+const fn edit(file: &'static str, old: &'static str, new: &'static str) -> Edit {
+    Edit { file, old, new }
+}
+
+const fn mutant(
+    name: &'static str,
+    found: &'static [(Life, Class)],
+    edits: &'static [Edit],
+) -> Mutant {
+    Mutant { variant: Variant { name, edits }, found }
+}
+
+const REGION: &str = "paste/src/pmem/region.rs";
+const LINE: &str = "paste/src/pmem/line.rs";
+const CPU: &str = "paste/src/pmem/cpu.rs";
+const APPEND: &str = "paste/src/log/append.rs";
+const ENTRY: &str = "paste/src/log/entry.rs";
+const HEADER: &str = "paste/src/log/header.rs";
+const LOG: &str = "paste/src/log.rs";
+const POOL: &str = "paste/src/pool.rs";
+
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
-    use std::path::Path;
+    use std::collections::BTreeSet;
 
     use super::*;
 
-    fn edited(edits: &[Edit]) -> Result<(), String> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let mut texts = BTreeMap::new();
-        for edit in edits {
-            let read = || std::fs::read_to_string(root.join(edit.file)).unwrap();
-            let text = texts.entry(edit.file).or_insert_with(read);
-            *text = edit.apply(text)?;
+    #[test]
+    fn each_program_has_a_name_and_a_number_of_its_own() {
+        let names: BTreeSet<_> = variants().map(|(_, variant)| variant.name).collect();
+        assert_eq!(names.len(), variants().count());
+        for (number, variant) in variants() {
+            assert_eq!(variant.number(), number);
         }
-        Ok(())
+        assert!(mutants().count() >= 16);
     }
 
     #[test]
-    fn every_edit_still_finds_its_place() {
-        for mutant in MUTANTS {
-            edited(mutant.edits).unwrap_or_else(|why| panic!("{}: {why}", mutant.name));
-        }
-        for victim in Victim::ALL {
-            edited(victim.edits()).unwrap_or_else(|why| panic!("{victim:?}: {why}"));
-        }
-    }
-
-    #[test]
-    fn an_edit_without_one_place_names_it() {
-        let edit = Edit { file: "a.rs", old: "flush(); ", new: "" };
-        assert_eq!(edit.apply("flush(); drain();").unwrap(), "drain();");
-        for text in ["drain();", "flush(); flush(); "] {
-            assert!(edit.apply(text).unwrap_err().ends_with("not once: flush();"));
-        }
-    }
-
-    #[test]
-    fn mutants_have_names_of_their_own() {
-        let names: BTreeSet<_> = MUTANTS.iter().map(|mutant| mutant.name).collect();
-        assert_eq!(names.len(), MUTANTS.len());
-        assert!(MUTANTS.len() >= 16);
+    fn every_class_is_given_by_a_mutant() {
+        let found = mutants().flat_map(|mutant| mutant.found);
+        let classes: BTreeSet<Class> = found.map(|(_, class)| *class).collect();
+        assert_eq!(classes.len(), CLASSES.len(), "{classes:?}");
+        assert!(classes.iter().all(|class| CLASSES.iter().any(|(other, ..)| other == class)));
     }
 }

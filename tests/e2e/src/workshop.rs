@@ -1,8 +1,8 @@
-//! Workshop: builds the guest half of the cases from edited copies of its sources.
+//! Workshop: builds the guest half of the cases with all mutants in it, from a copy of its sources.
 //!
-//! The copies lie in a workspace of their own below the target folder; the project's own files
-//! are only read. All programs share one target folder, and one set of incremental results, so
-//! that an edit costs the compilation of what it touches. Versions are those of the project's lock.
+//! The copy lies in a workspace of its own below the target folder; the project's own files are
+//! only read. Versions are those of the project's lock, and the target folder is that of the
+//! guest programs, so that what they depend on is compiled once.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,13 +10,16 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 use vm::process::Program;
 
-use crate::deploy::{BUILD_TIME, STATIC, TARGET};
-use crate::mutants::Edit;
+use crate::deploy::{BUILD_TIME, STATIC, TARGET, guest_target};
+use crate::mutants::{HELPERS, SWITCH, SWITCH_FILE, variants, weave};
 
 /// What is copied: the library and the guest half, as far as the program is made of them.
 const PACKAGES: [&str; 2] = ["paste", "tests/e2e/guest"];
 
-/// A place where edited programs are built.
+/// The program's name as it is, and in the workshop: both lie in one folder.
+const NAMES: [&str; 2] = ["e2e-guest", "e2e-mutants"];
+
+/// A place where a program is built from a copy of its sources.
 #[derive(Debug)]
 pub(crate) struct Workshop {
     cargo: PathBuf,
@@ -26,53 +29,42 @@ pub(crate) struct Workshop {
 }
 
 impl Workshop {
-    /// Copies the sources of the project at `root`.
+    /// Copies the sources of the project at `root`, with all mutants in them.
     ///
     /// # Errors
-    /// They cannot be read or written.
+    /// They cannot be read or written, or an edit does not find its place.
     pub(crate) fn open(cargo: &Path, root: &Path) -> anyhow::Result<Self> {
-        let folder = root.join("target/mutants");
-        let (sources, target) = (folder.join("sources"), folder.join("target"));
+        let (sources, target) = (root.join("target/mutants/sources"), guest_target(root));
         let workshop = Self { cargo: cargo.into(), root: root.into(), sources, target };
         for package in PACKAGES {
-            workshop.copy(&format!("{package}/Cargo.toml"))?;
+            let manifest = workshop.read(&format!("{package}/Cargo.toml"))?;
+            let name = format!("name = {:?}", NAMES[0]);
+            let manifest = manifest.replace(&name, &format!("name = {:?}", NAMES[1]));
+            workshop.write(&format!("{package}/Cargo.toml"), &manifest)?;
             workshop.copy_folder(&format!("{package}/src"))?;
         }
         workshop.copy("Cargo.lock")?;
         let manifest = workshop.read("Cargo.toml")?;
         workshop.write("Cargo.toml", &only(&PACKAGES, &manifest)?)?;
+        workshop.write(SWITCH_FILE, SWITCH)?;
         Ok(workshop)
     }
 
-    /// Builds the program with these edits; the file is another one after the next build.
+    /// Builds the program.
     ///
     /// # Errors
-    /// An edit does not find its place, or the compiler's.
-    pub(crate) fn build(&self, edits: &[Edit]) -> anyhow::Result<PathBuf> {
-        for edit in edits {
-            let path = self.sources.join(edit.file);
-            let text = fs::read_to_string(&path).with_context(|| format!("read {}", edit.file))?;
-            self.write(edit.file, &edit.apply(&text).map_err(|why| anyhow!(why))?)?;
-        }
-        let built = self.compile();
-        for edit in edits {
-            self.copy(edit.file)?;
-        }
-        built
-    }
-
-    fn compile(&self) -> anyhow::Result<PathBuf> {
+    /// The compiler's.
+    pub(crate) fn build(&self) -> anyhow::Result<PathBuf> {
         Program::new(&self.cargo)
             .args(["build", "--quiet", "--release", "--offline", "--target", TARGET])
-            .args(["-p", "e2e-guest", "--target-dir"])
+            .args(["-p", NAMES[1], "--target-dir"])
             .arg(&self.target)
             .env("RUSTFLAGS", STATIC)
-            .env("CARGO_INCREMENTAL", "1")
             .cwd(&self.sources)
             .timeout(BUILD_TIME)
             .run_ok()
-            .context("build an edited program")?;
-        Ok(self.target.join(TARGET).join("release/e2e-guest"))
+            .context("build the mutants")?;
+        Ok(self.target.join(TARGET).join("release").join(NAMES[1]))
     }
 
     fn copy_folder(&self, folder: &str) -> anyhow::Result<()> {
@@ -90,8 +82,9 @@ impl Workshop {
         Ok(())
     }
 
+    /// The file, with what the mutants need in it.
     fn copy(&self, file: &str) -> anyhow::Result<()> {
-        self.write(file, &self.read(file)?)
+        self.write(file, &edited(file, &self.read(file)?).map_err(|why| anyhow!(why))?)
     }
 
     fn read(&self, file: &str) -> anyhow::Result<String> {
@@ -108,6 +101,16 @@ impl Workshop {
         fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
         fs::write(&path, text).with_context(|| format!("write {}", path.display()))
     }
+}
+
+/// A file's text with all mutants in it.
+fn edited(file: &str, text: &str) -> Result<String, String> {
+    let mut text = text.to_owned();
+    for helper in HELPERS.iter().filter(|helper| helper.file == file) {
+        helper.place(&text)?;
+        text = text.replace(helper.old, helper.new);
+    }
+    weave(file, &text, variants())
 }
 
 /// The manifest of a workspace with these members only.
@@ -136,13 +139,14 @@ mod tests {
     }
 
     #[test]
-    fn an_edit_that_finds_no_place_is_named_and_leaves_the_copies_alone() {
+    fn the_copy_has_the_mutants_and_the_sources_stay_as_they_are() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let before = fs::read_to_string(root.join("paste/src/log.rs")).unwrap();
         let workshop = Workshop::open(Path::new("/no/such/cargo"), &root).unwrap();
-        let edit = Edit { file: "paste/src/log.rs", old: "no such text", new: "" };
-        let why = workshop.build(&[edit]).unwrap_err();
-        assert!(why.to_string().contains("paste/src/log.rs: 0 times"), "{why:#}");
-        let text = |path: PathBuf| fs::read_to_string(path.join("paste/src/log.rs")).unwrap();
-        assert_eq!(text(workshop.sources), text(root));
+        let text = |folder: &Path| fs::read_to_string(folder.join("paste/src/log.rs")).unwrap();
+        assert_eq!(text(&root), before);
+        assert!(!before.contains("mutant::number()"));
+        assert!(text(&workshop.sources).contains("match crate::mutant::number()"));
+        assert!(workshop.build().unwrap_err().to_string().contains("build the mutants"));
     }
 }

@@ -11,6 +11,7 @@ mod nic;
 mod performance;
 mod persistence;
 mod power_loss;
+mod remains;
 mod rig;
 mod send;
 mod tell;
@@ -69,7 +70,11 @@ fn main() -> anyhow::Result<()> {
         ("persistence::two_cpus", [pool, records]) => {
             persistence::append_by_two(pool, number(records)?)
         }
-        ("power_loss::play", [pool, first]) => power_loss::play(pool, number(first)?),
+        ("power_loss::play", [pool, first]) => power_loss::play(pool, number(first)?, None),
+        ("power_loss::play", [pool, first, port]) => {
+            power_loss::play(pool, number(first)?, Some(number(port)?))
+        }
+        ("power_loss::remains", []) => remains::recover(),
         _ => bail!("no such case, or wrong arguments for it"),
     };
     played.with_context(|| format!("play {case}"))

@@ -13,15 +13,21 @@
 //! ```
 //!
 //! After step n the marker CHECKPOINT has the id n. The payload is written by this program's own
-//! stores: it plays the NIC.
+//! stores, as if it were the NIC; or, if a TCP port is given, by the NIC: `open` then waits for a
+//! client, and whatever the record, the client sends as many bytes when this program wants them.
 
 use std::io::Read;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 
 use anyhow::{Context, bail, ensure};
 use paste_net::{
-    Batch, Buffers, Log, Loopback, Packet, Pool, PoolId, PoolSpec, Port, PortSpec, marker,
+    Batch, Buffers, KernelDevice, Log, Loopback, Packet, Pool, PoolId, PoolSpec, Port, PortSpec,
+    marker,
 };
+use serde_json::json;
+
+use crate::tell::tell;
 
 /// Entries of the log.
 const ENTRIES: u32 = 64;
@@ -36,10 +42,10 @@ const HEADERS: [u16; 3] = [14, 54, 66];
 
 /// Plays the steps from standard input on the pool at `path`. Step 1 begins with the marker ARM;
 /// a program that goes on where another was killed has a later `first`. The last ends with DISARM.
-pub(crate) fn play(path: &str, first: u64) -> anyhow::Result<()> {
+pub(crate) fn play(path: &str, first: u64, tcp_port: Option<u16>) -> anyhow::Result<()> {
     let mut steps = String::new();
     std::io::stdin().lock().read_to_string(&mut steps).context("read the steps")?;
-    let mut program = Program { path, open: None, packets: 0 };
+    let mut program = Program { path, tcp_port, open: None, packets: 0 };
     if first == 1 {
         marker::arm();
     }
@@ -53,6 +59,7 @@ pub(crate) fn play(path: &str, first: u64) -> anyhow::Result<()> {
 
 struct Program<'a> {
     path: &'a str,
+    tcp_port: Option<u16>,
     open: Option<Open>,
     /// How many were received.
     packets: usize,
@@ -60,13 +67,25 @@ struct Program<'a> {
 
 struct Open {
     log: Log,
-    cable: Cable,
+    source: Source,
+}
+
+/// Who writes the payload.
+enum Source {
+    Program(Cable),
+    Nic(Wire),
 }
 
 /// A port without a kernel, and the NIC that this program plays.
 pub(crate) struct Cable {
     port: Port,
     nic: Loopback,
+}
+
+/// A port of the kernel, and the client that sends.
+struct Wire {
+    port: Port,
+    _client: TcpStream,
 }
 
 impl Program<'_> {
@@ -79,7 +98,7 @@ impl Program<'_> {
                 Pool::create(&spec).context("make the pool").map(drop)
             }
             ("open", "") => {
-                self.open = Some(Open::new(self.path)?);
+                self.open = Some(Open::new(self.path, self.tcp_port)?);
                 Ok(())
             }
             ("append", batch) => self.append(batch),
@@ -99,15 +118,11 @@ impl Program<'_> {
     fn append(&mut self, batch: &str) -> anyhow::Result<()> {
         let mut records = Batch::new();
         for record in batch.split(' ') {
-            let mut packets = Vec::new();
-            for packet in record.split('+') {
-                let bytes = unhex(packet).context("read a packet")?;
-                let headers = HEADERS[self.packets % HEADERS.len()];
-                self.packets += 1;
-                let Open { log, cable } = self.opened()?;
-                packets.push(cable.receive(log.buffers(), &bytes, headers)?);
-            }
-            records.record(packets);
+            let packets: Option<Vec<_>> = record.split('+').map(unhex).collect();
+            let packets = packets.context("read a record")?;
+            let first = self.packets;
+            self.packets += packets.len();
+            records.record(self.opened()?.receive(&packets, first)?);
         }
         let appended = self.opened()?.log.append(records).map_err(|rejected| rejected.error);
         appended.context("append").map(drop)
@@ -115,11 +130,28 @@ impl Program<'_> {
 }
 
 impl Open {
-    fn new(path: &str) -> anyhow::Result<Self> {
+    fn new(path: &str, tcp_port: Option<u16>) -> anyhow::Result<Self> {
         let pool = Pool::open(path).context("open the pool")?;
         let log = Log::open(&pool).context("recover the log")?;
-        let cable = Cable::new(log.buffers(), SPARES)?;
-        Ok(Self { log, cable })
+        let source = match tcp_port {
+            None => Source::Program(Cable::new(log.buffers(), SPARES)?),
+            Some(number) => Source::Nic(Wire::new(log.buffers(), number)?),
+        };
+        Ok(Self { log, source })
+    }
+
+    /// A record of these packets; `first` packets were received before.
+    fn receive(&mut self, packets: &[Vec<u8>], first: usize) -> anyhow::Result<Vec<Packet>> {
+        let Self { log, source } = self;
+        let receive = |cable: &mut Cable, (packet, number): (&Vec<u8>, usize)| {
+            cable.receive(log.buffers(), packet, HEADERS[number % HEADERS.len()])
+        };
+        match source {
+            Source::Program(cable) => {
+                packets.iter().zip(first..).map(|packet| receive(cable, packet)).collect()
+            }
+            Source::Nic(wire) => wire.receive(log.buffers(), packets.iter().map(Vec::len).sum()),
+        }
     }
 }
 
@@ -148,6 +180,37 @@ impl Cable {
         let mut view = self.port.rx().context("look at the ring")?;
         let slot = view.next().context("look at a slot")?.context("find a slot")?;
         Ok(slot.keep(buffers.spare().context("take a spare buffer")?))
+    }
+}
+
+impl Wire {
+    /// A port that lends these buffers, and its one client.
+    fn new(buffers: &Buffers, tcp_port: u16) -> anyhow::Result<Self> {
+        let spec = PortSpec::new("pst:0", buffers);
+        let spec = spec.slots(SLOTS).tx_slots(SLOTS).extra(SPARES);
+        let mut port = Port::open(KernelDevice::open()?, &spec).context("open the port")?;
+        port.attach("eth0").context("attach the NIC")?;
+        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, tcp_port)).context("listen")?;
+        tell(&json!({ "listening": true }))?;
+        let (client, _) = listener.accept().context("accept")?;
+        port.register(client.as_fd()).context("register")?;
+        Ok(Self { port, _client: client })
+    }
+
+    /// The packets of so many bytes that the client now sends.
+    fn receive(&mut self, buffers: &Buffers, len: usize) -> anyhow::Result<Vec<Packet>> {
+        tell(&json!({ "wants": len }))?;
+        let (mut missing, mut packets) = (len, Vec::new());
+        while missing > 0 {
+            self.port.poll(&[], None).context("wait for packets")?;
+            let mut view = self.port.rx().context("look at the ring")?;
+            while let Some(slot) = view.next().context("look at a slot")? {
+                let left = missing.checked_sub(slot.payload().len());
+                missing = left.context("more than one record came")?;
+                packets.push(slot.keep(buffers.spare().context("take a spare buffer")?));
+            }
+        }
+        Ok(packets)
     }
 }
 

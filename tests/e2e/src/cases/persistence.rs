@@ -6,13 +6,15 @@ use anyhow::{Context, anyhow, bail, ensure};
 use serde_json::Value;
 use vm::Mib;
 use vm::crash::{Plan, Survivors, Verdict, View, explore_state};
-use vm::vnet::{Direction, Filter, Tcp, hash};
+use vm::vnet::{Direction, Filter, Tcp};
 
 use crate::bench::{Bench, DarkBench, PATIENCE, PORT};
 use crate::medium::Medium;
 use crate::needs::Needs;
 use crate::oracle::Span;
-use crate::oracle::records::{Record, judge_ownership, judge_recovery, judge_writers, lost};
+use crate::oracle::records::{
+    Record, judge_ownership, judge_recovery, judge_writers, lost, recover,
+};
 use crate::part::{Part, number};
 use crate::rig::Rig;
 use crate::seed::Seed;
@@ -228,7 +230,7 @@ impl Story {
         let mut bytes = self.seed.part(0x10_0000 + number as u64).bytes(len);
         bytes[..4].copy_from_slice(&u32::try_from(len).context("a short record")?.to_le_bytes());
         session.tcp.send_all(&bytes, PATIENCE).with_context(|| format!("send record {number}"))?;
-        self.sent.push(Record { len, hash: hash(&bytes) });
+        self.sent.push(Record::of(&bytes));
         Ok(bytes)
     }
 
@@ -269,7 +271,7 @@ fn lose(
     let start = usize::try_from(dark.nvdimm()?.of_pool(0, 0)?.start).context("a place")?;
     let plan = Plan { seed: seed.part(0).below(u64::MAX), ..Plan::default() };
     let mut checker = |view: &View<'_>| {
-        let verdict = remains(&view.image[start..]).and_then(|recovered| judge(&recovered));
+        let verdict = remains(&view.image[start..]).and_then(|records| judge(&records));
         Ok(verdict.map_or_else(Verdict::Bad, |()| Verdict::Good))
     };
     let found = explore_state(durable, state.lines, Vec::new(), &plan, &mut checker);
@@ -281,14 +283,9 @@ fn lose(
     Ok(found.states)
 }
 
-/// The records in an image of the pool.
+/// The records in an image of a pool that must be there.
 fn remains(image: &[u8]) -> Result<Vec<Record>, String> {
-    let remains = paste_net::Remains::read(image).map_err(|error| error.to_string())?;
-    let records = remains.records().map(|parts| {
-        let bytes = parts.collect::<Vec<_>>().concat();
-        Record { len: bytes.len(), hash: hash(&bytes) }
-    });
-    Ok(records.collect())
+    recover(image)?.ok_or_else(|| "the pool is lost".to_owned())
 }
 
 fn records(told: &[Value]) -> anyhow::Result<Vec<Record>> {

@@ -10,10 +10,10 @@ use vm::vnet::{Direction, Filter, Frame, Tear, hash};
 
 use super::persistence::{Story, must_fail};
 use crate::bench::{Bench, DarkBench, PATIENCE};
-use crate::image;
 use crate::medium::Medium;
 use crate::needs::Needs;
 use crate::oracle::Span;
+use crate::oracle::records::recover;
 use crate::oracle::torn::{Told, judge_journal, judge_payload, judge_torn};
 use crate::rig::Rig;
 use crate::seed::Seed;
@@ -137,7 +137,8 @@ fn lose_power(
         let left = bytes_at(dark.nvdimm()?, &frame)?;
         ensure!(left[..written] != expected[..written], "what nobody flushed has survived");
     }
-    let recovered = image::recover(dark.nvdimm()?)?;
+    let held = recover(&dark.nvdimm()?.device()?).map_err(|why| anyhow!(why))?;
+    let recovered = held.context("find the pool")?;
     judge_torn(story.sent(), story.acked(), &recovered).map_err(|why| anyhow!(why))?;
     Ok((dark, frame.seq))
 }

@@ -1,4 +1,7 @@
-//! Records: whether a log kept what it acknowledged, and only what was sent.
+//! Records: what of a log is left, and whether that is what it acknowledged, and was sent.
+
+use paste_net::{Error, Remains};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Span, Verdict};
 
@@ -9,6 +12,35 @@ pub(crate) struct Record {
     pub(crate) len: usize,
     /// `xxh3_64` of the bytes.
     pub(crate) hash: u64,
+}
+
+impl Record {
+    /// The record of these bytes.
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        Self { len: bytes.len(), hash: xxh3_64(bytes) }
+    }
+}
+
+/// What a log holds; `None`: there is no pool.
+pub(crate) type Held = Option<Vec<Record>>;
+
+/// What the library recovers from the bytes of a pool.
+///
+/// # Errors
+/// The library's: no loss of power leaves such bytes behind.
+pub(crate) fn recover(pool: &[u8]) -> Result<Held, String> {
+    let remains = match Remains::read(pool) {
+        Ok(remains) => remains,
+        Err(Error::NoPool { .. }) => return Ok(None),
+        Err(why) => return Err(why.to_string()),
+    };
+    let mut whole = Vec::new();
+    let records = remains.records().map(|packets| {
+        whole.clear();
+        packets.for_each(|packet| whole.extend_from_slice(packet));
+        Record::of(&whole)
+    });
+    Ok(Some(records.collect()))
 }
 
 /// Whether the recovered records are the first ones that were sent, whole and in order, and

@@ -2,11 +2,8 @@
 
 use std::fmt::Write;
 
-use paste_net::{Error, Remains};
-use xxhash_rust::xxh3::xxh3_64;
-
 use super::Verdict;
-use super::records::{Record, judge_recovery};
+use super::records::{Held, Record, judge_recovery, recover};
 use crate::seed::Seed;
 
 /// The bytes of one packet.
@@ -28,9 +25,6 @@ pub(crate) enum Step {
     /// Closes everything.
     Close,
 }
-
-/// What the log holds between two steps; `None`: there is no pool.
-pub(crate) type Held = Option<Vec<Record>>;
 
 /// A row of steps, and what is held after each of them.
 #[derive(Clone, Debug)]
@@ -75,15 +69,11 @@ impl Step {
             Self::Make(_) | Self::Remake(_) | Self::Reset => Some(Vec::new()),
             Self::Open | Self::Close => held.clone(),
             Self::Append(records) => {
-                let new = records.iter().map(|packets| record(packets.concat().as_slice()));
+                let new = records.iter().map(|packets| Record::of(&packets.concat()));
                 Some(held.iter().flatten().copied().chain(new).collect())
             }
         }
     }
-}
-
-fn record(bytes: &[u8]) -> Record {
-    Record { len: bytes.len(), hash: xxh3_64(bytes) }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -123,6 +113,15 @@ impl Steps {
         vec![(text(first), 1), (text(second), killed + 1)]
     }
 
+    /// The records in the order in which they are appended.
+    pub(crate) fn records(&self) -> impl Iterator<Item = Vec<u8>> {
+        let batches = self.row.iter().filter_map(|step| match step {
+            Step::Append(records) => Some(records),
+            _ => None,
+        });
+        batches.flatten().map(|packets| packets.concat())
+    }
+
     /// How many steps are acknowledged when all is done.
     pub(crate) fn acknowledged(&self) -> usize {
         self.row.len() - usize::from(self.killed.is_some())
@@ -130,9 +129,14 @@ impl Steps {
 
     /// Whether a power loss may leave this pool after `done` steps were acknowledged.
     pub(crate) fn judge(&self, done: usize, pool: &[u8]) -> Verdict {
+        self.judge_recovered(done, recover(pool))
+    }
+
+    /// Whether it may leave a pool from which this is recovered.
+    pub(crate) fn judge_recovered(&self, done: usize, found: Result<Held, String>) -> Verdict {
         let held = self.held.get(done).ok_or_else(|| format!("step {done} was acknowledged"))?;
         let next = self.row.get(done);
-        let Some(found) = recover(pool)? else {
+        let Some(found) = found? else {
             return match held {
                 None => Ok(()),
                 Some(_) if matches!(next, Some(Step::Remake(_))) => Ok(()),
@@ -150,25 +154,6 @@ impl Steps {
             (Some(held), _) => judge_recovery(held, held.len(), &found),
         }
     }
-}
-
-/// The records of a pool, if there is a pool.
-///
-/// # Errors
-/// Recovery's.
-pub(crate) fn recover(pool: &[u8]) -> Result<Held, String> {
-    let remains = match Remains::read(pool) {
-        Ok(remains) => remains,
-        Err(Error::NoPool { .. }) => return Ok(None),
-        Err(why) => return Err(why.to_string()),
-    };
-    let mut whole = Vec::new();
-    let records = remains.records().map(|packets| {
-        whole.clear();
-        packets.for_each(|packet| whole.extend_from_slice(packet));
-        record(&whole)
-    });
-    Ok(Some(records.collect()))
 }
 
 #[cfg(test)]
