@@ -1,10 +1,9 @@
 //! Recovery: a program on the host that says what its own library recovers from a pool.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Lines, PipeWriter, Write};
+use std::io::{BufRead, BufReader, BufWriter, Lines, PipeReader, PipeWriter, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::ChildStdout;
 
 use anyhow::Context;
 use serde_json::Value;
@@ -20,7 +19,7 @@ const LINE: usize = 64;
 pub(crate) struct Recovery {
     _child: Child,
     input: BufWriter<PipeWriter>,
-    output: Lines<BufReader<ChildStdout>>,
+    output: Lines<BufReader<PipeReader>>,
     /// The pool that it was told of.
     told: Vec<u8>,
 }
