@@ -30,9 +30,31 @@ pub(crate) struct Wiring {
 /// QEMU's arguments, without its name.
 pub(crate) fn argv(spec: &Spec, wiring: &Wiring) -> Vec<OsString> {
     let mut args = Args::default();
-    machine(&mut args, spec, wiring);
+    machine(&mut args, spec, &wiring.ram, wiring.restored);
     kernel(&mut args, spec);
     channels(&mut args, wiring);
+    plugged_in(&mut args, spec, &wiring.ram);
+    args.0
+}
+
+/// QEMU's arguments for a closed guest with this file as its memory: nothing comes in, and a
+/// console goes out.
+pub(crate) fn closed(spec: &Spec, seed: u64, ram: &Path) -> Vec<OsString> {
+    let mut args = Args::default();
+    machine(&mut args, spec, ram, false);
+    kernel(&mut args, spec);
+    // An instruction takes 16 ns; a guest that waits for its clock does not: that jumps ahead.
+    args.flags(&["-icount", "shift=4,sleep=off"]);
+    args.flags(&["-rtc", "base=2025-01-01T00:00:00,clock=vm"]);
+    args.pair("-seed", [seed.to_string().into()]);
+    // A file takes each byte at once; the other end of a socket may be late.
+    args.flags(&["-chardev", "file,id=console,path=/dev/stdout"]);
+    args.flags(&["-serial", "chardev:console", "-monitor", "none"]);
+    plugged_in(&mut args, spec, ram);
+    args.0
+}
+
+fn plugged_in(args: &mut Args, spec: &Spec, ram: &Path) {
     for (n, nvdimm) in spec.nvdimms.iter().enumerate() {
         let size = nvdimm.size().0;
         // share=on always: without it QEMU and a vhost-user backend see different pages.
@@ -47,15 +69,14 @@ pub(crate) fn argv(spec: &Spec, wiring: &Wiring) -> Vec<OsString> {
         args.pair("-device", [format!("nvdimm,id=nvdimm{n},memdev=nv{n}").into()]);
     }
     for (n, nic) in spec.nics.iter().enumerate() {
-        network(&mut args, n, nic);
+        network(args, n, nic);
     }
     if let Some(watch) = &spec.watch {
-        observer(&mut args, spec, wiring, watch);
+        observer(args, spec, ram, watch);
     }
-    args.0
 }
 
-fn observer(args: &mut Args, spec: &Spec, wiring: &Wiring, watch: &Watch) {
+fn observer(args: &mut Args, spec: &Spec, ram: &Path, watch: &Watch) {
     let mut words = vec!["file=".into(), escaped(&watch.library)];
     let mut option = |name: &str, path: &Path| {
         words.extend([format!(",{name}=").into(), escaped(path)]);
@@ -77,7 +98,7 @@ fn observer(args: &mut Args, spec: &Spec, wiring: &Wiring, watch: &Watch) {
     let first = spec.nvdimms.iter().zip(spec.nvdimm_windows()).next();
     if let Some((nvdimm, window)) = first.filter(|_| watch.needs_nvdimm()) {
         option("nvdimm", nvdimm.path());
-        option("ram", &wiring.ram);
+        option("ram", ram);
         words.push(format!(",base={:#x}", window.base.0).into());
         let Rules { domain, fences, dma } = watch.rules;
         words.extend([
@@ -86,11 +107,12 @@ fn observer(args: &mut Args, spec: &Spec, wiring: &Wiring, watch: &Watch) {
             format!(",dma={}", dma.name()).into(),
         ]);
     }
+    words.extend(spec.closed.map(|seed| format!(",seed={seed}").into()));
     args.0.push("-plugin".into());
     args.0.push(words.into_iter().collect());
 }
 
-fn machine(args: &mut Args, spec: &Spec, wiring: &Wiring) {
+fn machine(args: &mut Args, spec: &Spec, ram_file: &Path, restored: bool) {
     // Nothing that the user's configuration or QEMU's taste adds.
     args.flags(&["-nodefaults", "-no-user-config", "-display", "none"]);
     // A reset ends QEMU (event guest-reset), so a reboot never goes unnoticed.
@@ -108,6 +130,8 @@ fn machine(args: &mut Args, spec: &Spec, wiring: &Wiring) {
         .into()],
     );
     let (accel, cpu) = match spec.accel {
+        // Whoever counts instructions has one thread for all CPUs.
+        Accel::Tcg if spec.closed.is_some() => ("tcg,thread=single", "max"),
         // A thread for each CPU, so that they really run at the same time.
         Accel::Tcg => ("tcg,thread=multi", "max"),
         Accel::Kvm => ("kvm", "host"),
@@ -120,18 +144,20 @@ fn machine(args: &mut Args, spec: &Spec, wiring: &Wiring) {
     // NVDIMMs need slots and address space above the memory.
     args.pair("-m", [format!("size={ram}M,slots={SLOTS},maxmem={}M", ram + (8 << 10)).into()]);
     // A template's memory stays as it is: QEMU copies each page that the guest writes.
-    let sharing = if wiring.restored { "share=off,readonly=on,rom=off" } else { "share=on" };
+    let sharing = if restored { "share=off,readonly=on,rom=off" } else { "share=on" };
     args.pair(
         "-object",
         [
             format!("memory-backend-file,id=ram,{sharing},size={ram}M,mem-path=").into(),
-            escaped(&wiring.ram),
+            escaped(ram_file),
         ],
     );
-    if wiring.restored {
+    if restored {
         args.flags(&["-incoming", "defer"]);
     }
-    args.flags(&["-device", "virtio-rng-pci"]);
+    if spec.closed.is_none() {
+        args.flags(&["-device", "virtio-rng-pci"]);
+    }
     if spec.pvpanic {
         args.flags(&["-device", "pvpanic-pci"]);
     }
@@ -204,9 +230,18 @@ fn network(args: &mut Args, n: usize, nic: &Nic) {
             args.pair("-netdev", [start, tap]);
             mac
         }
+        Nic::Hub { mac } => {
+            args.pair("-netdev", [format!("hubport,id=net{n},hubid=0").into()]);
+            mac
+        }
     };
     // QEMU allows a long transmit queue only where vhost-user serves it.
-    let transmit = if matches!(nic, Nic::VhostUser { .. }) { ",tx_queue_size=1024" } else { "" };
+    let transmit = match nic {
+        Nic::VhostUser { .. } => ",tx_queue_size=1024",
+        // Sent by the guest's own clock and not by another thread, which the host schedules.
+        Nic::Hub { .. } => ",ioeventfd=off,tx=timer",
+        _ => "",
+    };
     args.pair(
         "-device",
         [format!(

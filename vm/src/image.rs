@@ -6,7 +6,7 @@
 
 mod apt;
 pub(crate) mod cache;
-mod cpio;
+pub(crate) mod cpio;
 pub(crate) mod hash;
 mod initrd;
 mod kernel;

@@ -5,6 +5,7 @@
 //! ```text
 //! Spec --boot--> Guest --power_fail | shut_down | lost_power--> PowerLost --boot--> Guest
 //! Spec --template--> Template --restore, any number of times--> Guest
+//! Spec --closed--> Closed --run, to its own end--> Ended
 //! ```
 //!
 //! A guest that lost power can only boot:
@@ -31,6 +32,7 @@ pub mod accel;
 mod argv;
 mod channel;
 pub mod check;
+mod closed;
 mod command;
 mod console;
 pub mod cut;
@@ -57,6 +59,7 @@ pub mod watch;
 
 pub use ::crash;
 pub use accel::Accel;
+pub use closed::{Closed, Ended};
 pub use command::{Command, Exit, ExitCode};
 pub use cut::{NotCut, PendingCut};
 pub use error::{Error, Failure, GuestError, Result};

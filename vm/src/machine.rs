@@ -362,7 +362,7 @@ fn program(spec: &Spec, ram: &Ram, sockets: &Sockets, stderr: &Path) -> Result<P
 }
 
 /// For people who look into a failure. Descriptors have to be replaced to run it by hand.
-fn write_command_line(program: &Program, path: &Path) -> Result<()> {
+pub(crate) fn write_command_line(program: &Program, path: &Path) -> Result<()> {
     let mut file = File::create(path).map_err(|error| Error::io("create", path, error))?;
     let text = program.line().replace(" -", " \\\n  -");
     writeln!(file, "#!/bin/sh\n# fd= and /proc/self/fd/ name descriptors of the parent.\n{text}")

@@ -58,7 +58,20 @@ impl Nvdimm {
     /// [`Error::Invalid`] for a size that is no multiple of 16 MiB, [`Error::NoSpace`],
     /// [`Error::Io`].
     pub fn create(path: impl Into<PathBuf>, size: Mib, mode: Mode) -> Result<Self> {
-        let path = path.into();
+        Self::new(path.into(), size, mode, random_uuid()?)
+    }
+
+    /// Likewise, with the same bytes each time.
+    ///
+    /// # Errors
+    /// As [`Nvdimm::create`].
+    pub fn seeded(path: impl Into<PathBuf>, size: Mib, mode: Mode, seed: u64) -> Result<Self> {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        Self::new(path.into(), size, mode, uuid(bytes))
+    }
+
+    fn new(path: PathBuf, size: Mib, mode: Mode, uuid: [u8; 16]) -> Result<Self> {
         if size.0 == 0 || !size.0.is_multiple_of(GRANULE.0) {
             let what = format!("NVDIMM {} of {size}", path.display());
             return Err(Error::invalid(what, format!("the size must be a multiple of {GRANULE}")));
@@ -69,7 +82,7 @@ impl Nvdimm {
         // Only now, under the lock: nobody loses a file in use.
         file.set_len(0).map_err(io)?;
         reserve(&file, &path, size)?;
-        let block = InfoBlock::new(mode, size, random_uuid()?);
+        let block = InfoBlock::new(mode, size, uuid);
         file.write_all_at(&block.encode(), info_block::OFFSET).map_err(io)?;
         let data_offset = block.data_offset;
         Ok(Self { path, size, mode, data_offset, file })
@@ -129,6 +142,11 @@ impl Nvdimm {
         // An empty page costs nothing, here and in the guest.
         crash::image::write_to(&file, image).map_err(io)?;
         Self::take(file, path)
+    }
+
+    /// The same file by another name.
+    pub(crate) fn named(self, path: PathBuf) -> Self {
+        Self { path, ..self }
     }
 
     /// The file.
@@ -195,13 +213,17 @@ fn reserve(file: &Flock<File>, path: &Path, size: Mib) -> Result<()> {
 fn random_uuid() -> Result<[u8; 16]> {
     use std::io::Read;
     let path = Path::new("/dev/urandom");
-    let mut uuid = [0; 16];
-    let read = File::open(path).and_then(|mut file| file.read_exact(&mut uuid));
+    let mut bytes = [0; 16];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut bytes));
     read.map_err(|error| Error::io("read", path, error))?;
-    // Version 4, variant 1 (RFC 9562).
-    uuid[6] = uuid[6] & 0x0f | 0x40;
-    uuid[8] = uuid[8] & 0x3f | 0x80;
-    Ok(uuid)
+    Ok(uuid(bytes))
+}
+
+/// Version 4, variant 1 (RFC 9562) of these bytes.
+fn uuid(mut bytes: [u8; 16]) -> [u8; 16] {
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    bytes
 }
 
 #[cfg(test)]

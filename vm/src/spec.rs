@@ -45,6 +45,8 @@ pub struct Spec {
     pub(crate) boot_timeout: Duration,
     /// Whether the guest boots without the driver that finds NVDIMMs.
     pub(crate) nvdimm_later: bool,
+    /// The seed of a closed guest.
+    pub(crate) closed: Option<u64>,
 }
 
 /// What a guest boots from.
@@ -77,6 +79,11 @@ pub enum Nic {
     VhostKernel {
         /// The tap device's name; it exists already.
         tap: String,
+        /// The card's address.
+        mac: Mac,
+    },
+    /// A hub inside QEMU: all cards of a guest that have one hear each other, and nobody else.
+    Hub {
         /// The card's address.
         mac: Mac,
     },
@@ -148,6 +155,7 @@ impl Spec {
             ram_places: vec![PathBuf::from(crate::host::SHARED_MEMORY), dir.to_owned()],
             boot_timeout: BOOT_TIMEOUT,
             nvdimm_later: false,
+            closed: None,
         }
     }
 

@@ -19,7 +19,7 @@ pub use told::{Asserted, Cut, Kept, Stats};
 #[derive(Debug, Clone)]
 pub struct Watch {
     pub(crate) library: PathBuf,
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
     pub(crate) mode: Mode,
     pub(crate) rules: Rules,
 }
@@ -52,6 +52,11 @@ impl Watch {
     pub fn trace(library: &Path, folder: &Path, rules: Rules, journal: Option<&Path>) -> Self {
         let journal = journal.map(Path::to_owned);
         Self { mode: Mode::Trace { journal }, rules, ..Self::count(library, folder) }
+    }
+
+    /// The same files by other names.
+    pub(crate) fn named(self, library: PathBuf, folder: PathBuf) -> Self {
+        Self { library, folder, ..self }
     }
 
     /// The observer's lines.

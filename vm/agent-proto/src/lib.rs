@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod closed;
 mod codec;
 mod frame;
 

@@ -2,11 +2,13 @@
 //!
 //! The kernel starts it from the initrd. It mounts, loads the modules of `/modules.list`, makes the
 //! squashfs on `/dev/vda` with a tmpfs above it the root, then serves frames on the virtio-serial
-//! port until the machine is switched off. It reaps every orphan. If it cannot go on it says why
+//! port until the machine is switched off. A closed guest brings its program along instead, and
+//! ends with it. The agent reaps every orphan. If it cannot go on it says why
 //! on the console and ends; the kernel's panic about that tells the host.
 
 #![deny(unsafe_code)]
 
+mod closed;
 mod files;
 mod init;
 mod outbox;
@@ -47,10 +49,14 @@ fn boot_and_serve() -> Result<()> {
     init::mount_kernel_file_systems()?;
     let mut events = port::Events::open()?;
     init::load_modules()?;
+    let brought = closed::Brought::find()?;
     init::switch_root()?;
     init::mount_more();
     sys::loopback_up()?;
     let reaper = reaper::start()?;
+    if let Some(brought) = brought {
+        return brought.play(&reaper);
+    }
     let port = events.find_port()?;
     serve::serve(&port, &reaper)
 }

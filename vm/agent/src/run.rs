@@ -66,24 +66,42 @@ pub(crate) fn start(
     outbox: &Outbox,
 ) -> Result<(Running, Handle), String> {
     let (taken, tell_taken) = pipe().map_err(|error| format!("open a pipe: {error}"))?;
-    let name = OsStr::from_bytes(&run.argv[0]);
-    let mut command = Command::new(name);
-    command.args(run.argv[1..].iter().map(|arg| OsStr::from_bytes(arg)));
-    command.env_clear().envs(ENVIRONMENT);
-    command.envs(run.env.iter().map(|(k, v)| (OsStr::from_bytes(k), OsStr::from_bytes(v))));
-    let cwd = if run.cwd.is_empty() { OsStr::new("/") } else { OsStr::from_bytes(&run.cwd) };
-    command.current_dir(cwd).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut command = command(run)?;
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command.stdin(if run.stdin { Stdio::piped() } else { Stdio::null() });
     let deadline = match run.timeout_ms {
         0 => None,
         ms => Instant::now().checked_add(Duration::from_millis(ms)),
     };
-    let (mut child, end) = reaper.start(&mut command).map_err(|error| {
-        format!("start {} in {}: {error}", name.to_string_lossy(), cwd.to_string_lossy())
-    })?;
+    let (mut child, end) = reaper.start(&mut command).map_err(|error| refused(run, &error))?;
     let stdin = child.stdin.take().map(|pipe| feed(pipe, id, outbox.clone()));
     let handle = Handle { pid: child.id().cast_signed(), stdin, taken: tell_taken };
     Ok((Running { id, child, end, deadline, taken, in_flight: 0 }, handle))
+}
+
+/// Starts a program that shares our console; the pipe will carry its end.
+pub(crate) fn on_console(run: &Run, reaper: &Reaper) -> Result<(Child, PipeReader), String> {
+    let mut command = command(run)?;
+    reaper.start(command.stdin(Stdio::null())).map_err(|error| refused(run, &error))
+}
+
+fn command(run: &Run) -> Result<Command, String> {
+    let (name, args) = run.argv.split_first().ok_or("start a program: it has no name")?;
+    let mut command = Command::new(OsStr::from_bytes(name));
+    command.args(args.iter().map(|arg| OsStr::from_bytes(arg)));
+    command.env_clear().envs(ENVIRONMENT);
+    command.envs(run.env.iter().map(|(k, v)| (OsStr::from_bytes(k), OsStr::from_bytes(v))));
+    command.current_dir(folder(run));
+    Ok(command)
+}
+
+fn folder(run: &Run) -> &OsStr {
+    if run.cwd.is_empty() { OsStr::new("/") } else { OsStr::from_bytes(&run.cwd) }
+}
+
+fn refused(run: &Run, error: &std::io::Error) -> String {
+    let name = OsStr::from_bytes(&run.argv[0]).to_string_lossy();
+    format!("start {name} in {}: {error}", folder(run).to_string_lossy())
 }
 
 /// A thread that writes to a program, so that one that does not read stops nobody else.

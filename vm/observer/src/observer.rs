@@ -278,7 +278,7 @@ impl Watch {
             }
             Mode::Trace { place, traces, journal } => {
                 let journal = journal.as_deref().map(Journal::open).transpose()?;
-                let trace = Trace::begin(traces, rules, journal);
+                let trace = Trace::begin(traces, rules, options.seed, journal);
                 let trace = trace.map_err(|error| format!("make {}: {error}", traces.display()))?;
                 (Window::map(place)?, Model::Trace(trace))
             }

@@ -13,6 +13,8 @@ pub(crate) struct Options {
     pub(crate) mode: Mode,
     /// What is assumed of the machine.
     pub(crate) rules: Rules,
+    /// What fixes the guest's choices, for the header of traces; 0 if nothing does.
+    pub(crate) seed: u64,
 }
 
 /// What is watched.
@@ -43,7 +45,7 @@ pub(crate) struct Place {
 pub(crate) enum Wrong {
     #[error(
         "option {0:?} is unknown; there are out, nvdimm, ram, durable, cuts, traces, journal=FILE, \
-         base=0xADDRESS, domain=adr|eadr, fences=strict|hw, dma=cache|persist"
+         base=0xADDRESS, seed=NUMBER, domain=adr|eadr, fences=strict|hw, dma=cache|persist"
     )]
     Unknown(String),
     #[error("option {0}= is missing")]
@@ -63,6 +65,7 @@ struct Words {
     traces: Option<PathBuf>,
     journal: Option<PathBuf>,
     rules: Rules,
+    seed: u64,
 }
 
 impl Options {
@@ -88,6 +91,7 @@ impl Words {
             ("cuts", path) => self.cuts = Some(path.into()),
             ("traces", path) => self.traces = Some(path.into()),
             ("journal", path) => self.journal = Some(path.into()),
+            ("seed", number) => self.seed = number.parse().ok()?,
             ("base", number) => self.base = Some(hexadecimal(number)?),
             ("domain", "adr") => self.rules.domain = Domain::Adr,
             ("domain", "eadr") => self.rules.domain = Domain::Eadr,
@@ -101,7 +105,7 @@ impl Words {
     }
 
     fn options(self) -> Result<Options, Wrong> {
-        let Self { out, nvdimm, base, ram, durable, cuts, traces, journal, rules } = self;
+        let Self { out, nvdimm, base, ram, durable, cuts, traces, journal, rules, seed } = self;
         let out = out.ok_or(Wrong::Missing("out"))?;
         let place = || {
             Ok(Place {
@@ -116,7 +120,7 @@ impl Words {
             (None, Some(traces)) => Mode::Trace { place: place()?, traces, journal },
             (Some(_), Some(_)) => return Err(Wrong::TwoModes),
         };
-        Ok(Options { out, mode, rules })
+        Ok(Options { out, mode, rules, seed })
     }
 }
 
@@ -137,9 +141,10 @@ mod tests {
     #[test]
     fn options_are_exact() {
         let (mode, rules) = (Mode::Count, Rules::default());
-        assert_eq!(parse("out=/a=b"), Ok(Options { out: "/a=b".into(), mode, rules }));
+        assert_eq!(parse("out=/a=b"), Ok(Options { out: "/a=b".into(), mode, rules, seed: 0 }));
+        assert_eq!(parse("out=o,seed=18446744073709551615").map(|it| it.seed), Ok(u64::MAX));
         assert_eq!(parse(""), Err(Wrong::Missing("out")));
-        for unknown in ["out=", "in=x", "base=12", "base=0xz", "domain=x", "out"] {
+        for unknown in ["seed=-1", "out=", "in=x", "base=12", "base=0xz", "domain=x", "out"] {
             assert_eq!(parse(unknown), Err(Wrong::Unknown(unknown.into())));
         }
     }

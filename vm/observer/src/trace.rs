@@ -21,6 +21,7 @@ const BASE: &str = "base.img";
 pub(crate) struct Trace {
     folder: PathBuf,
     rules: Rules,
+    seed: u64,
     number: u64,
     current: Option<Writer<BufWriter<File>>>,
     open: Open,
@@ -30,11 +31,16 @@ pub(crate) struct Trace {
 
 impl Trace {
     /// Begins; nothing is recorded before ARM.
-    pub(crate) fn begin(folder: &Path, rules: Rules, journal: Option<Journal>) -> io::Result<Self> {
+    pub(crate) fn begin(
+        folder: &Path,
+        rules: Rules,
+        seed: u64,
+        journal: Option<Journal>,
+    ) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let folder = folder.to_owned();
         let (open, times) = (Open::default(), Times::default());
-        Ok(Self { folder, rules, number: 0, current: None, open, journal, times })
+        Ok(Self { folder, rules, seed, number: 0, current: None, open, journal, times })
     }
 
     /// Whether events are recorded now.
@@ -104,7 +110,7 @@ impl Trace {
             nvdimm_bytes: base.len() as u64,
             base: BASE.to_owned(),
             base_hash: hash(&base),
-            seed: 0,
+            seed: self.seed,
             rules: self.rules,
             command: std::env::args().collect(),
         };
@@ -141,7 +147,8 @@ mod tests {
             fs::write(file, [0; 4096]).unwrap();
         }
         let window = Window::map(&Place { nvdimm, base: 1 << 32, ram }).unwrap();
-        let mut trace = Trace::begin(&dir.path().join("traces"), Rules::default(), None).unwrap();
+        let mut trace =
+            Trace::begin(&dir.path().join("traces"), Rules::default(), 0, None).unwrap();
         trace.arm(&window).unwrap();
         let header = Header {
             nvdimm_bytes: 4096,

@@ -17,7 +17,11 @@ fn lines(spec: &Spec) -> String {
 
 fn lines_of(spec: &Spec, restored: bool) -> String {
     let wiring = Wiring { ram: "/proc/self/fd/9".into(), restored, console: 5, qmp: 6, agent: 7 };
-    let words = argv(spec, &wiring).into_iter().map(|word| word.into_string().unwrap());
+    as_lines(argv(spec, &wiring))
+}
+
+fn as_lines(words: Vec<OsString>) -> String {
+    let words = words.into_iter().map(|word| word.into_string().unwrap());
     words.fold(String::new(), |all, word| match word.strip_prefix('-') {
         Some(_) => format!("{all}\n{word}"),
         None => format!("{all} {word}"),
@@ -54,6 +58,21 @@ fn a_guest_with_everything() {
     let golden = include_str!("golden/everything.txt");
     let golden = golden.replace("DIR", &escaped(dir.path()).into_string().unwrap());
     assert_golden(&spec, &golden);
+}
+
+#[test]
+fn a_closed_guest() {
+    let dir = tempfile::tempdir().unwrap();
+    let nvdimm = Nvdimm::seeded(dir.path().join("nv"), Mib(16), Mode::Devdax, 7).unwrap();
+    let watch =
+        Watch::trace("/observer.so".as_ref(), &dir.path().join("w"), Rules::default(), None);
+    let mut spec = spec().nvdimm(nvdimm.named("./nv".into()));
+    spec = spec.watch(watch.named("./observer.so".into(), "./w".into()));
+    spec = spec.nic(Nic::Hub { mac: Mac::local(1) }).nic(Nic::Hub { mac: Mac::local(2) });
+    (spec.boot.root, spec.closed) = (None, Some(7));
+    let lines = as_lines(closed(&spec, 7, Path::new("./ram")));
+    let golden = include_str!("golden/closed.txt");
+    assert_eq!(lines.trim(), golden.trim(), "\nthe command line is now:\n{lines}\n");
 }
 
 #[test]

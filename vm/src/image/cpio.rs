@@ -2,7 +2,7 @@
 
 /// An archive that grows in memory. Times and owners are 0, so equal input gives equal bytes.
 #[derive(Debug, Default)]
-pub(super) struct Archive {
+pub(crate) struct Archive {
     bytes: Vec<u8>,
     entries: u32,
 }
@@ -13,22 +13,22 @@ const REGULAR: u32 = 0o100_000;
 
 impl Archive {
     /// Adds a directory. Parents have to be added before their children.
-    pub(super) fn directory(&mut self, name: &str, mode: u32) {
+    pub(crate) fn directory(&mut self, name: &str, mode: u32) {
         self.entry(name, DIRECTORY | mode, (0, 0), &[]);
     }
 
     /// Adds a regular file.
-    pub(super) fn file(&mut self, name: &str, mode: u32, content: &[u8]) {
+    pub(crate) fn file(&mut self, name: &str, mode: u32, content: &[u8]) {
         self.entry(name, REGULAR | mode, (0, 0), content);
     }
 
     /// Adds a character device with its major and minor number.
-    pub(super) fn device(&mut self, name: &str, mode: u32, number: (u32, u32)) {
+    pub(crate) fn device(&mut self, name: &str, mode: u32, number: (u32, u32)) {
         self.entry(name, CHARACTER | mode, number, &[]);
     }
 
     /// Ends the archive.
-    pub(super) fn finish(mut self) -> Vec<u8> {
+    pub(crate) fn finish(mut self) -> Vec<u8> {
         self.entries = 0;
         self.entry("TRAILER!!!", 0, (0, 0), &[]);
         // The kernel skips zeros between archives; whole sectors keep other readers happy.

@@ -6,7 +6,9 @@
 #![forbid(unsafe_code)]
 
 mod batching;
+mod closed;
 mod life;
+mod netlink;
 mod nic;
 mod performance;
 mod persistence;
@@ -69,6 +71,9 @@ fn main() -> anyhow::Result<()> {
         }
         ("persistence::two_cpus", [pool, records]) => {
             persistence::append_by_two(pool, number(records)?)
+        }
+        ("power_loss::deterministic", [pool, module, records]) => {
+            closed::play(pool, module, records)
         }
         ("power_loss::play", [pool, first]) => power_loss::play(pool, number(first)?, None),
         ("power_loss::play", [pool, first, port]) => {

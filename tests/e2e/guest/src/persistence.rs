@@ -16,7 +16,9 @@ use std::thread::ScopedJoinHandle;
 use anyhow::{Context, anyhow, bail};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
-use paste_net::{Batch, BufSet, Error, KernelDevice, Log, Packet, Pool, PoolSpec, Port, PortSpec};
+use paste_net::{
+    Batch, BufSet, Error, KernelDevice, Log, Packet, Pool, PoolSpec, Port, PortSpec, marker,
+};
 use serde_json::json;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -60,17 +62,28 @@ pub(crate) fn recover(path: &str) -> anyhow::Result<()> {
 
 /// Recovers, tells, and serves one client until it ends its stream.
 pub(crate) fn serve(path: &str, port_number: u16, fault: Fault) -> anyhow::Result<()> {
+    serve_with(path, port_number, fault, SPARES, || tell(&json!({ "listening": true })))
+}
+
+/// Likewise, with so many spares; tells by `listening` that a client can come.
+pub(crate) fn serve_with(
+    path: &str,
+    port_number: u16,
+    fault: Fault,
+    spares: u32,
+    listening: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let pool = open(path)?;
     let mut log = Log::open(&pool).context("recover the log")?;
     tell_records(&log)?;
-    let mut spec = PortSpec::new("pst:0", log.buffers()).extra(SPARES);
+    let mut spec = PortSpec::new("pst:0", log.buffers()).extra(spares);
     if fault == Fault::NoReserve {
         spec = spec.reserve(BufSet::empty());
     }
     let mut port = Port::open(KernelDevice::open()?, &spec).context("open the port")?;
     port.attach("eth0").context("attach the NIC")?;
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port_number)).context("listen")?;
-    tell(&json!({ "listening": true }))?;
+    listening()?;
     let (socket, _) = listener.accept().context("accept")?;
     port.register(socket.as_fd()).context("register")?;
     tell(&json!({ "ready": true }))?;
@@ -216,6 +229,7 @@ impl Client {
             log.append(batch).map_err(|rejected| rejected.error).context("append")?;
         }
         self.replies += 1;
+        marker::checkpoint(self.replies);
         self.socket.write_all(&self.replies.to_le_bytes()).context("reply")
     }
 }

@@ -4,6 +4,7 @@ mod abi;
 mod at_marker;
 mod batching;
 mod buffers;
+mod closed;
 mod detour;
 mod example;
 mod inner;
@@ -67,6 +68,7 @@ pub const CASES: &[Case] = &[
     Case::new("power_loss::torn_lines", power_loss::torn_lines).emulated(),
     Case::new("power_loss::at_marker", at_marker::at_marker).emulated(),
     Case::new("power_loss::ack_early", power_loss::ack_early).emulated(),
+    Case::new("power_loss::deterministic", closed::deterministic).emulated(),
     Case::new("power_loss::nested", mutants::nested).emulated().within(Duration::from_mins(10)),
     Case::new("power_loss::mutants", mutants::mutants).emulated().within(Duration::from_mins(15)),
 ];

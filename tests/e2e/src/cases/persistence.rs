@@ -284,7 +284,7 @@ fn lose(
 }
 
 /// The records in an image of a pool that must be there.
-fn remains(image: &[u8]) -> Result<Vec<Record>, String> {
+pub(super) fn remains(image: &[u8]) -> Result<Vec<Record>, String> {
     recover(image)?.ok_or_else(|| "the pool is lost".to_owned())
 }
 
