@@ -251,7 +251,7 @@ impl EventLoop {
 
     /// Moves frames until nothing is left to do; returns how long to sleep if nothing happens.
     fn work(&mut self) -> Option<Duration> {
-        if self.vhost.device().frozen {
+        if self.vhost.device().partial.is_some() {
             return None;
         }
         self.vhost.refuse_kicks(TX);

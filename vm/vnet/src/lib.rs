@@ -38,6 +38,7 @@ mod mailbox;
 mod memory;
 mod net_header;
 mod packet;
+mod partial;
 mod port;
 mod protocol;
 mod session;
@@ -54,7 +55,7 @@ pub use journal::{Journal, Window};
 pub use memory::{FileId, FileOffset, GuestAddress, Region};
 pub use packet::Flow;
 pub use port::fault::Fault;
-pub use port::tear::{Tear, Torn};
+pub use port::tear::{Stopped, Tear, Torn};
 
 use counters::Tally;
 use event_loop::{EventLoop, Link, Parts, SharedLink};

@@ -175,6 +175,13 @@ pub(crate) struct Piece {
     pub(crate) len: usize,
 }
 
+impl Piece {
+    /// What is left of it behind its first `bytes` bytes, of which it has at least so many.
+    pub(crate) fn behind(self, bytes: usize) -> Self {
+        Self { at: self.at + bytes, len: self.len - bytes, ..self }
+    }
+}
+
 /// All regions, ordered by guest address.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MemTable {
@@ -257,6 +264,20 @@ impl MemTable {
     /// Writes `parts`, one behind the other, to the start of a piece that has room for them.
     pub(crate) fn write(&self, piece: Piece, parts: &[&[u8]]) {
         self.regions[piece.region].write(piece.at, parts);
+    }
+
+    /// Writes a header and a frame into the pieces, as far as they reach.
+    pub(crate) fn scatter(&self, pieces: &[Piece], mut header: &[u8], mut frame: &[u8]) {
+        for piece in pieces {
+            let (in_header, header_left) = header.split_at(header.len().min(piece.len));
+            let room = piece.len - in_header.len();
+            let (in_frame, frame_left) = frame.split_at(frame.len().min(room));
+            self.write(*piece, &[in_header, in_frame]);
+            (header, frame) = (header_left, frame_left);
+            if header.is_empty() && frame.is_empty() {
+                return;
+            }
+        }
     }
 
     /// Guest address of a piece's first byte.

@@ -18,6 +18,7 @@ use vhost::vhost_user::{
 use crate::journal::Journal;
 use crate::memory::{MemRegion, MemTable};
 use crate::net_header::{LEN_LEGACY, LEN_MODERN};
+use crate::partial::Partial;
 use crate::vring::{Addresses, Vring};
 
 /// Index of the virtqueue the guest receives from.
@@ -52,8 +53,8 @@ pub(crate) struct Device {
     pub(crate) vrings: [Vring; 2],
     /// Counts changes of memory, vrings and descriptors, so that the event loop sees them.
     pub(crate) changes: u64,
-    /// The device stands still until its frontend leaves: it touches no vring.
-    pub(crate) frozen: bool,
+    /// The frame in which the device stands still until its frontend leaves: it touches no vring.
+    pub(crate) partial: Option<Partial>,
     /// Takes what is written into guest memory.
     journal: Option<Journal>,
 }

@@ -86,7 +86,7 @@ fn a_frame_is_torn_at_exactly_this_byte() {
             assert!(matches!(torn.wait(Duration::ZERO), Err(Error::Timeout(_))));
             let before = received(&guest);
             guest.send(&request);
-            let frame = torn.wait(SOON).unwrap();
+            let frame = torn.wait(SOON).unwrap().frame;
             assert_eq!(frame.len, len);
             assert!(guest.rx.used().is_none(), "the guest is told of nothing");
 
@@ -128,6 +128,39 @@ fn a_torn_device_stands_still_until_its_frontend_leaves() {
 }
 
 #[test]
+fn a_torn_frame_is_written_on_from_where_it_is() {
+    let data = needle(5, 1400).iter().map(|byte| byte & 0x5f).collect::<Vec<_>>();
+    let request = frames::echo_request(&data);
+    for layout in [Layout::Joined, Layout::Split, Layout::Odd, Layout::Small] {
+        let net = net();
+        let mut guest = guest(&net, layout);
+        guest.send(&request);
+        let reply = guest.receive();
+        let before = received(&guest);
+        let torn = tear(&net, 1, 13);
+        guest.send(&request);
+        let stopped = torn.wait(SOON).unwrap();
+        let header = changes(&before, &received(&guest)).len() - 13;
+        for bytes in [13, 14, 14, 3, 244, 245, 700, reply.len() - 1, reply.len(), 9000] {
+            let written = changes(&before, &received(&guest)).len() - header;
+            stopped.write_on(bytes).unwrap();
+            let changed = changes(&before, &received(&guest));
+            let expected = bytes.min(reply.len()).max(written);
+            assert_eq!(changed.len(), header + expected, "{layout:?} {bytes}");
+            let bytes = changed[header..].iter().map(|(_, byte)| *byte);
+            assert!(bytes.eq(reply[..expected].iter().copied()), "{layout:?} {expected}");
+            assert!(guest.rx.used().is_none(), "the guest is told of nothing");
+        }
+        assert!(journalled(net.dir.path()) == received(&guest), "{layout:?}: journal");
+        drop(guest);
+        while stopped.write_on(0).is_ok() {
+            std::thread::yield_now();
+        }
+        assert!(matches!(stopped.write_on(0), Err(Error::Gone)), "the frontend has left");
+    }
+}
+
+#[test]
 fn what_came_before_the_torn_frame_is_the_guests() {
     let net = net();
     let mut guest = guest(&net, Layout::Joined);
@@ -158,7 +191,7 @@ fn only_frames_of_the_filter_count() {
     let torn = net.vnet.tear(Tear { filter, nth: 1, bytes: 0 });
     assert!(is_arp_reply(&guest.arp()), "a frame of 42 bytes");
     guest.send(&frames::echo_request(b"a"));
-    assert_eq!(torn.wait(SOON).unwrap().len, 43);
+    assert_eq!(torn.wait(SOON).unwrap().frame.len, 43);
 }
 
 #[test]

@@ -320,11 +320,11 @@ fn tear(session: &Session, bytes: usize, within: Duration) -> anyhow::Result<Str
     let vnet = session.vnet().ok_or_else(|| Usage("the guest has no NIC".to_owned()))?;
     let filter = Filter::new().direction(Direction::ToGuest).len_at_least(bytes.saturating_add(1));
     let torn = vnet.tear(Tear { filter, nth: 1, bytes });
-    let frame = torn.wait(within).map_err(|_| TimedOut {
+    let stopped = torn.wait(within).map_err(|_| TimedOut {
         limit: within,
         what: format!("a frame of more than {bytes} bytes to the guest"),
     })?;
-    Ok(format!(" behind byte {bytes} of a frame of {} bytes", frame.len))
+    Ok(format!(" behind byte {bytes} of a frame of {} bytes", stopped.frame.len))
 }
 
 /// Tells what was done, or why the guest ends.

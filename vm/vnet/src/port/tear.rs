@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::frame_log::{Filter, Frame};
+use crate::protocol::Device;
 use crate::sync::lock;
 
 /// Where the device is to stand still.
@@ -26,18 +27,39 @@ pub struct Tear {
 /// News of a tear. Dropped: a tear that has not come yet will not come.
 #[derive(Debug)]
 pub struct Torn {
-    told: Receiver<Frame>,
+    told: Receiver<Stopped>,
     _wanted: Arc<()>,
 }
 
+/// A device that stands still in the middle of a frame.
+#[derive(Debug)]
+pub struct Stopped {
+    /// The frame, as in the log.
+    pub frame: Frame,
+    device: Arc<Mutex<Device>>,
+}
+
+impl Stopped {
+    /// Writes on: afterwards the frame's first `bytes` bytes are in guest memory, or all of it if
+    /// it is shorter. The device still stands still, and the guest is told of nothing.
+    ///
+    /// # Errors
+    /// `Gone` if the frontend has left, and with it the frame.
+    pub fn write_on(&self, bytes: usize) -> Result<()> {
+        let mut device = lock(&self.device);
+        let partial = device.partial.as_mut().filter(|partial| partial.seq == self.frame.seq);
+        partial.ok_or(Error::Gone).map(|partial| partial.write_on(bytes))
+    }
+}
+
 impl Torn {
-    /// Waits until the device stands still. The frame is that of the log; only its first
-    /// [`Tear::bytes`] bytes are in guest memory.
+    /// Waits until the device stands still: only the first [`Tear::bytes`] bytes of the frame are
+    /// in guest memory then.
     ///
     /// # Errors
     /// `Timeout` when there was no such frame `within` the time, `Gone` when there will be none:
     /// another tear has taken the place of this one, or the network has ended.
-    pub fn wait(&self, within: Duration) -> Result<Frame> {
+    pub fn wait(&self, within: Duration) -> Result<Stopped> {
         self.told.recv_timeout(within).map_err(|why| match why {
             RecvTimeoutError::Timeout => Error::Timeout("wait for a torn frame"),
             RecvTimeoutError::Disconnected => Error::Gone,
@@ -48,7 +70,7 @@ impl Torn {
 #[derive(Debug)]
 struct Armed {
     tear: Tear,
-    teller: Sender<Frame>,
+    teller: Sender<Stopped>,
     wanted: Weak<()>,
 }
 
@@ -61,7 +83,7 @@ pub(crate) struct Trap(Arc<Mutex<Option<Armed>>>);
 pub(crate) struct Sprung {
     /// How many bytes of it to write.
     pub(crate) bytes: usize,
-    teller: Sender<Frame>,
+    teller: Sender<Stopped>,
 }
 
 impl Trap {
@@ -94,8 +116,8 @@ impl Trap {
 
 impl Sprung {
     /// Tells that the device stands still.
-    pub(crate) fn tell(self, frame: Frame) {
+    pub(crate) fn tell(self, frame: Frame, device: Arc<Mutex<Device>>) {
         // Nobody has to listen.
-        let _ = self.teller.send(frame);
+        let _ = self.teller.send(Stopped { frame, device });
     }
 }

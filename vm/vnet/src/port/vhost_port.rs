@@ -9,6 +9,7 @@ use crate::frame_log::{Direction, Frame, FrameLog};
 use crate::memory::{MemTable, Piece};
 use crate::net_header::{self, LEN_MODERN};
 use crate::packet::ETHERNET_LEN;
+use crate::partial::{Partial, behind};
 use crate::port::tear::{Sprung, Trap};
 use crate::protocol::{Device, RX, TX};
 use crate::sync::lock;
@@ -130,7 +131,7 @@ impl VhostPort {
             return Sent::Torn;
         }
         let Device { mem, vrings, .. } = &mut *device;
-        scatter(mem, &self.pieces, header, frame);
+        mem.scatter(&self.pieces, header, frame);
         self.frame_log.record(record);
         count(&self.tally.to_guest);
         let (mut from, mut left) = (0, header_len + frame.len());
@@ -154,10 +155,13 @@ impl VhostPort {
         record: Frame,
     ) {
         device.vrings.iter_mut().for_each(Vring::publish);
-        scatter(&device.mem, &self.pieces, header, &frame[..sprung.bytes]);
-        device.frozen = true;
+        device.mem.scatter(&self.pieces, header, &[]);
+        let pieces = behind(&self.pieces, header.len());
+        let mut partial = Partial::new(record.seq, frame, &device.mem, pieces);
+        partial.write_on(sprung.bytes);
+        device.partial = Some(partial);
         self.frame_log.record(record.clone());
-        sprung.tell(record);
+        sprung.tell(record, Arc::clone(&self.device));
     }
 
     /// Takes chains until they hold `need` bytes; on any other outcome none is held.
@@ -249,20 +253,5 @@ fn gather(mem: &MemTable, pieces: &[Piece], header: &mut [u8], frame: &mut [u8])
         let rest = slice.offset(in_header).expect("copied no more than the slice holds");
         let in_frame = rest.copy_to(frame);
         frame = &mut frame[in_frame..];
-    }
-}
-
-/// Writes `header` and then `frame` into the pieces, which have room for them.
-fn scatter(mem: &MemTable, pieces: &[Piece], header: &[u8], frame: &[u8]) {
-    let (mut header, mut frame) = (header, frame);
-    for piece in pieces {
-        let (in_header, header_left) = header.split_at(header.len().min(piece.len));
-        let room = piece.len - in_header.len();
-        let (in_frame, frame_left) = frame.split_at(frame.len().min(room));
-        mem.write(*piece, &[in_header, in_frame]);
-        (header, frame) = (header_left, frame_left);
-        if header.is_empty() && frame.is_empty() {
-            return;
-        }
     }
 }
