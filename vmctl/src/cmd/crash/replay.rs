@@ -52,7 +52,9 @@ pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
     let mut ask = |view: &View<'_>| lab.checker.check(view);
     let verdict = moment.judge(&failure.choice, &mut ask);
     let lost = lost(&moment, &failure);
-    let head = format!("point {}, {} lines in flight", failure.point, moment.lines().count());
+    let (point, in_flight) = (failure.point, moment.lines().count());
+    // Not the program: a second run of it would be another one.
+    let head = format!("the recorded trace again, at point {point}: {in_flight} lines in flight");
     println!("{head}; not as the CPUs saw them: {lost}");
     match verdict {
         Ok(Verdict::Good) => {
