@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use agent_proto::{Frame, VERSION};
+use crash::CrashState;
 
 use crate::accel::Accel;
 use crate::command::{Command, Exit};
@@ -204,6 +205,18 @@ impl Guest {
     /// [`crate::Error::Guest`] if QEMU is gone.
     pub fn resume(&self) -> Result<()> {
         self.machine.0.execute("cont").map(drop)
+    }
+
+    /// The crash state that a loss of power would leave of its first NVDIMM now, as
+    /// [`PowerLost::crash_state`]. The guest's CPUs stand still meanwhile.
+    ///
+    /// # Errors
+    /// As there, and [`crate::Error::Guest`] if QEMU is gone.
+    pub fn crash_state(&self) -> Result<Option<(CrashState, Vec<u8>)>> {
+        self.pause()?;
+        let state = self.spec.crash_state();
+        self.resume()?;
+        state
     }
 
     /// A name under which this process can open the guest's memory (a file shared with QEMU);

@@ -50,11 +50,7 @@ impl PowerLost {
     /// # Errors
     /// [`Error::Io`] or [`Error::Invalid`] about the observer's files.
     pub fn crash_state(&self) -> Result<Option<(CrashState, Vec<u8>)>> {
-        let Some(watch) = self.spec.watch.as_ref().filter(|watch| watch.knows_durable()) else {
-            return Ok(None);
-        };
-        let nvdimm = self.spec.nvdimms.first().map(|nvdimm| watch.last_state(nvdimm.path()));
-        nvdimm.transpose()
+        self.spec.crash_state()
     }
 
     /// Leaves in the first NVDIMM what survived by `choice`, for the next boot to find.
@@ -82,5 +78,16 @@ impl PowerLost {
     /// The description, for changes before the next boot (another NIC, say).
     pub fn into_spec(self) -> Spec {
         self.spec
+    }
+}
+
+impl Spec {
+    /// What a loss of power leaves, or has left, of the first NVDIMM.
+    pub(crate) fn crash_state(&self) -> Result<Option<(CrashState, Vec<u8>)>> {
+        let Some(watch) = self.watch.as_ref().filter(|watch| watch.knows_durable()) else {
+            return Ok(None);
+        };
+        let nvdimm = self.nvdimms.first().map(|nvdimm| watch.last_state(nvdimm.path()));
+        nvdimm.transpose()
     }
 }

@@ -289,6 +289,16 @@ impl Bench {
         Ok(DarkBench { guest, vnet, nvdimm, program, deadline, watched })
     }
 
+    /// What a loss of power would leave of the NVDIMM now: what is durable, and the lines in
+    /// flight.
+    ///
+    /// # Errors
+    /// No observer knows; the case is skipped if none can.
+    pub fn states(&self) -> anyhow::Result<(CrashState, Vec<u8>)> {
+        let state = self.guest.crash_state().context("read what is durable")?;
+        state.ok_or_else(|| self.watched.1.unseen())
+    }
+
     /// Shuts the guest down in order.
     ///
     /// # Errors

@@ -5,27 +5,30 @@ use std::path::PathBuf;
 use anyhow::{Context, anyhow, bail, ensure};
 use serde_json::Value;
 use vm::Mib;
-use vm::crash::{Plan, Survivors, Verdict, View, explore_state};
+use vm::crash::{CrashState, Plan, Survivors, Verdict, View, explore_state};
 use vm::vnet::{Direction, Filter, Tcp};
 
 use crate::bench::{Bench, DarkBench, PATIENCE, PORT};
 use crate::medium::Medium;
 use crate::needs::Needs;
-use crate::oracle::Span;
 use crate::oracle::records::{
     Record, judge_ownership, judge_recovery, judge_writers, lost, recover,
 };
+use crate::oracle::{self, Span};
 use crate::part::{Part, number};
 use crate::rig::Rig;
 use crate::seed::Seed;
 
 /// How often the power is cut in one run of the case.
-const CUTS: u64 = 20;
+const CUTS: u64 = 8;
+
+/// At how many moments of each life a loss of power is judged, beside that of the cut.
+const MOMENTS: u64 = 3;
 
 /// Lengths of the records, in turn, in bytes.
 const LENGTHS: [usize; 3] = [64, 1024, 4096];
 
-/// The most records between two losses of power.
+/// The most records between two of these moments.
 const MOST: u64 = 24;
 
 /// Records that each of two CPUs would append if the power did not go.
@@ -34,22 +37,19 @@ const BY_EACH: u64 = 100;
 /// The guest's pool.
 const POOL: &str = "/dev/dax0.0";
 
-/// After each loss of power all acknowledged records are there, and the log goes on.
+/// Whenever the power goes, all acknowledged records are there, and the log goes on.
+///
+/// A boot costs more than all states of a moment: most moments are judged while the guest stands
+/// still, and goes on.
 pub(super) fn log(rig: &mut Rig) -> anyhow::Result<()> {
     let mut story = Story::begin(rig, "none")?;
     let mut bench = rig.boot(Needs::devdax(Mib(32)))?;
     for cut in 0..CUTS {
         rig.step(format!("cut the power, {} of {CUTS}", cut + 1));
-        let records = 1 + rig.seed().part(cut).below(MOST);
-        let session = story.serve(&bench, records).with_context(|| format!("run {cut}"))?;
-        if bench.is_watched() {
-            let promised = bench.watch()?.assertions().context("read what was promised")?;
-            ensure!(!promised.is_empty(), "the library has promised nothing");
-        }
+        let session = story.live(&bench, cut).with_context(|| format!("life {cut}"))?;
         let dark = session.power_fail(bench);
-        story
-            .lose(&dark, rig.seed().part(0x20_0000 + cut))
-            .with_context(|| format!("run {cut}"))?;
+        let seed = rig.seed().part(0x30_0000 + cut);
+        story.lose(&dark, seed).with_context(|| format!("life {cut}"))?;
         bench = dark.boot()?;
     }
     rig.step("shut down in order");
@@ -92,7 +92,11 @@ pub(super) fn two_cpus(rig: &mut Rig) -> anyhow::Result<()> {
 pub(super) fn ack_early(rig: &mut Rig) -> anyhow::Result<()> {
     let mut story = Story::begin(rig, "ack_early")?;
     let bench = rig.boot(Needs::devdax(Mib(64)))?;
-    let dark = story.serve(&bench, 5)?.power_fail(bench);
+    let session = story.serve(&bench, 5)?;
+    if bench.is_watched() {
+        must_fail(story.look(&bench, rig.seed(), judge_recovery), "were acknowledged")?;
+    }
+    let dark = session.power_fail(bench);
     must_fail(story.lose(&dark, rig.seed()), "were acknowledged")?;
     must_fail(story.recover(&dark.boot()?), "were acknowledged")
 }
@@ -123,6 +127,8 @@ pub(super) struct Session {
     owned: Vec<Span>,
     /// The last frame before the session.
     before: u64,
+    /// How many records were acknowledged before the session.
+    first: usize,
 }
 
 impl Session {
@@ -153,19 +159,39 @@ impl Story {
         Ok(Self { module, seed, fault, sent: Vec::new(), acked: 0, lost: 0, states: 0 })
     }
 
-    /// One run: the guest recovers, then serves until `replies` records are acknowledged; one
-    /// more is on its way when this returns.
+    /// One life of the guest, judged at each of its moments.
+    fn live(&mut self, bench: &Bench, life: u64) -> anyhow::Result<Session> {
+        let session = self.meet(bench)?;
+        for moment in life * MOMENTS..(life + 1) * MOMENTS {
+            self.go_on(bench, &session, 1 + self.seed.part(moment).below(MOST))?;
+            self.look(bench, self.seed.part(0x20_0000 + moment), judge_recovery)?;
+        }
+        if bench.is_watched() {
+            let promised = bench.watch()?.assertions().context("read what was promised")?;
+            ensure!(!promised.is_empty(), "the library has promised nothing");
+        }
+        Ok(session)
+    }
+
+    /// The guest recovers, then serves as in [`Story::go_on`].
     fn serve(&mut self, bench: &Bench, replies: u64) -> anyhow::Result<Session> {
         let session = self.meet(bench)?;
-        let served = self.converse(&session, replies);
+        self.go_on(bench, &session, replies)?;
+        Ok(session)
+    }
+
+    /// The guest serves until so many further records are acknowledged; one more is on its way
+    /// when this returns.
+    fn go_on(&mut self, bench: &Bench, session: &Session, replies: u64) -> anyhow::Result<()> {
+        let served = self.converse(session, replies);
         // Whoever writes into the log's buffers may break the server, too: name the cause.
         let written = written(bench, session.before)?;
         judge_ownership(&session.owned, &written).map_err(|why| anyhow!(why))?;
         served?;
         if self.fault == "none" {
-            self.send_next(&session)?;
+            self.send_next(session)?;
         }
-        Ok(session)
+        Ok(())
     }
 
     /// The guest recovers and takes a connection.
@@ -178,18 +204,38 @@ impl Story {
         let before = bench.frame_log().last_seq();
         let tcp = bench.connect()?;
         part.hear_of("ready")?;
-        Ok(Session { _part: part, tcp, owned, before })
+        Ok(Session { _part: part, tcp, owned, before, first: self.acked })
     }
 
-    /// Sends records, each after the reply to the last.
+    /// Sends records, each after the reply to the last, until so many were acknowledged; one may
+    /// be on its way already.
     pub(super) fn converse(&mut self, session: &Session, replies: u64) -> anyhow::Result<()> {
-        for reply in 1..=replies {
-            self.send_next(session)?;
+        for _ in 0..replies {
+            if self.sent.len() == self.acked {
+                self.send_next(session)?;
+            }
             let mut told = [0; 8];
             session.tcp.recv_exact(&mut told, PATIENCE).context("wait for a reply")?;
-            ensure!(u64::from_le_bytes(told) == reply, "a reply counts {told:?}, not {reply}");
             self.acked = self.sent.len();
+            let reply = (self.acked - session.first) as u64;
+            ensure!(u64::from_le_bytes(told) == reply, "a reply counts {told:?}, not {reply}");
         }
+        Ok(())
+    }
+
+    /// Judges everything that a loss of power would leave now, if somebody knows of it, by what
+    /// was sent, how much of it was acknowledged, and what is recovered.
+    pub(super) fn look(
+        &mut self,
+        bench: &Bench,
+        seed: Seed,
+        judge: impl Fn(&[Record], usize, &[Record]) -> oracle::Verdict,
+    ) -> anyhow::Result<()> {
+        if !bench.is_watched() {
+            return Ok(());
+        }
+        let judge = |recovered: &[Record]| judge(&self.sent, self.acked, recovered);
+        self.states += judge_states(bench.states()?, bench.nvdimm()?, seed, judge)?;
         Ok(())
     }
 
@@ -267,9 +313,20 @@ fn lose(
         recovered.and_then(|recovered| judge(&recovered)).map_err(|why| anyhow!(why))?;
         return Ok(1);
     }
-    let (state, durable) = dark.states()?;
-    let start = usize::try_from(dark.nvdimm()?.of_pool(0, 0)?.start).context("a place")?;
-    let plan = Plan { seed: seed.part(0).below(u64::MAX), ..Plan::default() };
+    let states = judge_states(dark.states()?, dark.nvdimm()?, seed, judge)?;
+    dark.settle(Survivors::Random(seed.0))?;
+    Ok(states)
+}
+
+/// Judges everything that a loss of power may leave in a pool; how many states that are.
+fn judge_states(
+    (state, durable): (CrashState, Vec<u8>),
+    nvdimm: &Medium,
+    seed: Seed,
+    judge: impl Fn(&[Record]) -> Result<(), String>,
+) -> anyhow::Result<u64> {
+    let start = usize::try_from(nvdimm.of_pool(0, 0)?.start).context("a place")?;
+    let plan = Plan { seed: seed.0, ..Plan::default() };
     let mut checker = |view: &View<'_>| {
         let verdict = remains(&view.image[start..]).and_then(|records| judge(&records));
         Ok(verdict.map_or_else(Verdict::Bad, |()| Verdict::Good))
@@ -279,7 +336,6 @@ fn lose(
         let (failing, states) = (found.failing, found.states);
         bail!("{failing} of {states} states: {} ({:?})", failure.why, failure.choice);
     }
-    dark.settle(Survivors::Random(plan.seed))?;
     Ok(found.states)
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use vm::Mib;
 use vm::crash::Survivors;
 use vm::crash::journal::Head;
@@ -47,9 +47,8 @@ impl fmt::Display for Cut {
     }
 }
 
-/// In the first line of payload, in one in the middle of any packet, in the last line, and when
-/// the frame is whole but the guest has not been told of it.
-fn cuts(seed: Seed) -> [Cut; 4] {
+/// Within the first line of payload, in one in the middle of any packet, and in the last line.
+fn cuts(seed: Seed) -> [Cut; 3] {
     let draw = |label, bound| seed.part(label).below(bound);
     let end = HEADERS + ONE_PACKET as u64;
     let one = |bytes| Cut { record: ONE_PACKET, packet: 1, bytes, survivors: None };
@@ -60,7 +59,6 @@ fn cuts(seed: Seed) -> [Cut; 4] {
         one(HEADERS + 8 + draw(0, LINE - 8)),
         Cut { record: THREE_PACKETS, packet, bytes: middle, survivors: None },
         one(end - 8 - draw(3, LINE - 8)),
-        one(end),
     ]
 }
 
@@ -69,7 +67,10 @@ fn cuts(seed: Seed) -> [Cut; 4] {
 pub(super) fn torn_dma(rig: &mut Rig) -> anyhow::Result<()> {
     let mut story = Story::begin(rig, "none")?;
     let mut bench = rig.boot(Needs::devdax(Mib(64)).journalled())?;
-    let mut torn = Vec::new();
+    rig.step("stop the NIC at each line of a packet");
+    let (dark, stopped) = lose_at_every_line(&mut story, bench, rig.seed().part(5))?;
+    bench = dark.boot()?;
+    let mut torn = vec![stopped];
     for (label, cut) in (0x100..).zip(cuts(rig.seed())) {
         rig.step(format!("cut the power {cut}"));
         let records = 1 + rig.seed().part(label).below(MOST);
@@ -120,7 +121,7 @@ fn lose_power(
     let bytes = usize::try_from(cut.bytes).context("a short frame")?;
     let torn = bench.tear(Tear { filter: filter.clone(), nth: cut.packet, bytes });
     let record = story.send(&session, cut.record)?;
-    let frame = torn.wait(PATIENCE).context("wait for the packet")?;
+    let frame = torn.wait(PATIENCE).context("wait for the packet")?.frame;
     let frames = bench.frame_log().frames(&filter);
     let dark = session.power_fail(bench);
 
@@ -141,6 +142,42 @@ fn lose_power(
     let recovered = held.context("find the pool")?;
     judge_torn(story.sent(), story.acked(), &recovered).map_err(|why| anyhow!(why))?;
     Ok((dark, frame.seq))
+}
+
+/// One life of the guest, in which the NIC stands still before each line of a packet's payload,
+/// and behind the last: whatever is left if the power goes then, it has no torn record. The life
+/// ends when the packet is whole, and the guest has not been told; the number of its frame.
+fn lose_at_every_line(
+    story: &mut Story,
+    bench: Bench,
+    seed: Seed,
+) -> anyhow::Result<(DarkBench, u64)> {
+    let session = story.meet(&bench)?;
+    story.converse(&session, MOST)?;
+    let filter = payload().after(bench.frame_log().last_seq());
+    let torn = bench.tear(Tear { filter, nth: 1, bytes: 0 });
+    let record = story.send(&session, ONE_PACKET)?;
+    let stopped = torn.wait(PATIENCE).context("wait for the packet")?;
+    let headers = stopped.frame.len - stopped.frame.payload_len;
+    for (label, written) in (0..).zip(line_ends(bench.nvdimm()?, &stopped.frame)?) {
+        stopped.write_on(headers + written).context("write on")?;
+        let found = bytes_at(bench.nvdimm()?, &stopped.frame)?;
+        judge_payload(&record, &found, written).map_err(|why| anyhow!(why))?;
+        let left = story.look(&bench, seed.part(label), judge_torn);
+        left.with_context(|| format!("behind {written} bytes of a packet's payload"))?;
+    }
+    Ok((session.power_fail(bench), stopped.frame.seq))
+}
+
+/// Where in a frame's payload, which lies in one piece, another line of the NVDIMM begins; and its
+/// start and its end.
+fn line_ends(nvdimm: &Medium, frame: &Frame) -> anyhow::Result<Vec<usize>> {
+    let [place] = &*frame.payload else { bail!("a payload in pieces: {:?}", frame.payload) };
+    let start = nvdimm.offset(place.file).context("a packet in the NVDIMM")?;
+    let first = usize::try_from(LINE - start % LINE).context("a part of a line")?;
+    let line = usize::try_from(LINE).context("a line")?;
+    let ends = (first..place.len).step_by(line);
+    Ok(std::iter::once(0).chain(ends).chain([place.len]).collect())
 }
 
 /// What is written to the guest half.
