@@ -163,7 +163,7 @@ impl Recording {
     }
 }
 
-/// A whole trace, as the observer leaves it in a folder (`Watch::recorded`).
+/// A trace, as the observer leaves it in a folder (`Watch::recorded`).
 #[derive(Debug)]
 pub struct Traced {
     /// What the trace says about the run as a whole.
@@ -175,19 +175,27 @@ pub struct Traced {
 }
 
 impl Traced {
-    /// Reads the trace and the image from which it starts.
+    /// Reads a whole trace, and the image from which it starts.
     ///
     /// # Errors
     /// [`Error::Invalid`] if the trace is cut short, or the two do not belong together;
     /// [`Error::Io`].
     pub fn read(folder: &Path) -> Result<Self> {
+        match Self::read_part(folder)? {
+            (_, Some(cut)) => Err(wrong(&folder.join(TRACE), &cut)),
+            (whole, None) => Ok(whole),
+        }
+    }
+
+    /// Reads what is good of a trace, and why there is no more.
+    ///
+    /// # Errors
+    /// As [`Traced::read`], but for a trace that is cut short.
+    pub fn read_part(folder: &Path) -> Result<(Self, Option<trace::Error>)> {
         let path = folder.join(TRACE);
         let trace = trace::read(read(&path)?.as_slice()).map_err(|error| wrong(&path, &error))?;
         let trace::Recorded { header, events, cut } = trace;
-        match cut {
-            Some(cut) => Err(wrong(&path, &cut)),
-            None => Ok(Self { image: read_image(&folder.join(BASE), &header)?, header, events }),
-        }
+        Ok((Self { image: read_image(&folder.join(BASE), &header)?, header, events }, cut))
     }
 }
 

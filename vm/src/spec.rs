@@ -269,7 +269,10 @@ impl Spec {
         let invalid = |why: String| Error::invalid(format!("DMA journal {}", path.display()), why);
         let window = self.nvdimm_windows().into_iter().next();
         let window = window.ok_or_else(|| invalid("the guest has no NVDIMM".to_owned()))?;
-        Journal::create(path, window, JOURNAL_BYTES).map_err(|error| invalid(error.to_string()))
+        Journal::create(path, window, JOURNAL_BYTES).map_err(|error| {
+            let cause = std::error::Error::source(&error);
+            invalid(cause.map_or_else(|| error.to_string(), ToString::to_string))
+        })
     }
 
     fn check_watch(&self, watch: &Watch) -> Result<()> {

@@ -149,6 +149,21 @@ impl Watch {
         Ok(all.into_iter().map(|recorded| self.traces().join(recorded.name)).collect())
     }
 
+    /// The folder of the last trace that was begun, if one was; trace mode. It may lack its end.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn last_trace(&self) -> Result<Option<PathBuf>> {
+        let traces = self.traces();
+        let io = |error| Error::io("read", &traces, error);
+        let mut last: Option<u64> = None;
+        for entry in traces.read_dir().map_err(io)? {
+            let name = entry.map_err(io)?.file_name();
+            last = last.max(name.to_str().and_then(|name| name.parse().ok()));
+        }
+        Ok(last.map(|number| traces.join(number.to_string())))
+    }
+
     /// Flush instructions that named pages which their program had not touched, by address. TCG
     /// passes such flushes by, where a CPU would map the page and flush: what they should have
     /// made durable counts as not flushed.

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use vm::crash::{Event, Pc, image};
@@ -16,7 +17,7 @@ use crate::cmd::run::{self, Program};
 use crate::env;
 use crate::exit::{Exit, Usage};
 use crate::report::progress::Progress;
-use crate::session::Session;
+use crate::session::{NotStarted, Session};
 
 /// Where the file system of `--pmem fsdax` is mounted in the guest.
 const MOUNTED: &str = "mkfs.ext4 -q -b 4096 /dev/pmem0 && mkdir -p /mnt && \
@@ -32,6 +33,24 @@ pub(super) fn run(args: &RecordArgs) -> anyhow::Result<u8> {
     let program = Program::find(Path::new(&args.run.command[0]))?;
     check(args)?;
     gate::pass(&args.run.host)?;
+    let out = args.out.display();
+    let made = fs::create_dir(&args.out);
+    made.map_err(|error| Usage(format!("make the folder {out} for the recording: {error}")))?;
+    let recorded = record_in(args, &program);
+    if recorded.is_err() {
+        // Goes only if nothing could be kept, so that the next try finds no folder.
+        let _ = fs::remove_dir(&args.out);
+    }
+    match args.explore() {
+        Some(explore) if matches!(recorded, Ok(0)) => {
+            super::explore::run(&explore).map(Exit::status)
+        }
+        _ => recorded,
+    }
+}
+
+/// Runs the program with a session of its own.
+fn record_in(args: &RecordArgs, program: &Program) -> anyhow::Result<u8> {
     let mut guest = args.run.guest.clone();
     guest.fsdax |= args.pmem == Pmem::Fsdax;
     let mut progress = Progress::new(guest.quiet);
@@ -44,12 +63,8 @@ pub(super) fn run(args: &RecordArgs) -> anyhow::Result<u8> {
             return Err(error);
         }
     };
-    let played = play(args, &program, &session, progress);
-    let status = session.end(played)?;
-    match args.explore() {
-        Some(explore) if status == 0 => super::explore::run(&explore).map(Exit::status),
-        _ => Ok(status),
-    }
+    let played = play(args, program, &session, progress);
+    session.end(played)
 }
 
 /// Refuses what would be found out late.
@@ -65,13 +80,7 @@ fn check(args: &RecordArgs) -> anyhow::Result<()> {
     if args.run.host.accel == crate::cli::Accel::Kvm {
         return wrong("a recording needs TCG: KVM does not show a guest's stores");
     }
-    match fs::create_dir(&args.out) {
-        Ok(()) => Ok(()),
-        Err(error) => {
-            let out = args.out.display();
-            Err(Usage(format!("make the folder {out} for the recording: {error}")).into())
-        }
-    }
+    Ok(())
 }
 
 fn play(
@@ -84,12 +93,23 @@ fn play(
         progress.step("making a file system");
         session.script(MOUNTED).context("make a file system")?;
     }
+    // Now, too: a guest that ends in the middle tells nothing any more.
+    let names = Names::read(session)?;
     session.mark("arm")?;
-    let status = run::play(&args.run, program, session, progress)?;
-    session.mark("disarm")?;
-    let events = save(args, program, session)?;
-    note_unmapped(session)?;
+    let played = run::play(&args.run, program, session, progress);
     let out = args.out.display();
+    let (status, events) = match played.and_then(|status| Ok((status, whole(session)?))) {
+        Ok((status, (folder, names))) => (status, save(args, program, session, &folder, &names)?),
+        Err(why) if why.is::<NotStarted>() => return Err(why),
+        Err(why) => {
+            match keep_part(args, program, session, &names) {
+                Ok(events) => eprintln!("vmctl: {events} events until then are kept in {out}"),
+                Err(no) => eprintln!("vmctl: what was recorded until then is lost: {no:#}"),
+            }
+            return Err(why);
+        }
+    };
+    note_unmapped(session)?;
     if status != 0 {
         eprintln!("vmctl: the program ended with exit status {status}");
     }
@@ -99,6 +119,49 @@ fn play(
         eprintln!("vmctl: next: {vmctl} crash explore {out} --checker 'CMD {{image}}'");
     }
     Ok(status)
+}
+
+/// What names a guest's kernel instructions: `/proc/kallsyms` and `/proc/modules`.
+struct Names([String; 2]);
+
+impl Names {
+    fn read(session: &Session) -> anyhow::Result<Self> {
+        let read = |path| session.script(&format!("cat {path}"));
+        Ok(Self([read("/proc/kallsyms")?, read("/proc/modules")?]))
+    }
+}
+
+/// Ends the recording: the folder of its trace, and the names as they are now.
+fn whole(session: &Session) -> anyhow::Result<(PathBuf, Names)> {
+    session.mark("disarm")?;
+    let watch = session.watch().context("a session with an observer")?;
+    // A program that arms by itself begins anew.
+    let last = watch.recorded().context("record")?.pop();
+    Ok((last.context("record: the guest executed no marker")?, Names::read(session)?))
+}
+
+/// Saves what was recorded before something went wrong.
+fn keep_part(
+    args: &RecordArgs,
+    program: &Program,
+    session: &Session,
+    names: &Names,
+) -> anyhow::Result<usize> {
+    let watch = session.watch().context("a session with an observer")?;
+    let last = watch.last_trace()?.context("the guest executed no marker")?;
+    if is_full(&last) {
+        eprintln!("vmctl: no room is left for the recording in {}", last.display());
+    }
+    save(args, program, session, &last, names)
+}
+
+/// Whether the disk with this folder is full: the observer has no room to tell that it is.
+fn is_full(folder: &Path) -> bool {
+    let probe = folder.join("room");
+    let written = fs::write(&probe, [1; 1 << 13]);
+    // Not there if nothing could be written.
+    let _ = fs::remove_file(&probe);
+    written.is_err_and(|error| error.kind() == ErrorKind::StorageFull)
 }
 
 /// What the recording cannot know.
@@ -116,22 +179,24 @@ fn note_unmapped(session: &Session) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Copies the last trace and what names its instructions; how many events it has.
-fn save(args: &RecordArgs, program: &Program, session: &Session) -> anyhow::Result<usize> {
-    let watch = session.watch().context("a session with an observer")?;
-    let traces = watch.recorded().context("record")?;
-    // A program that arms by itself begins anew.
-    let last = traces.last().context("record: the guest executed no marker")?;
+/// Copies a trace and what names its instructions; how many events it has.
+fn save(
+    args: &RecordArgs,
+    program: &Program,
+    session: &Session,
+    trace: &Path,
+    Names([kallsyms, modules]): &Names,
+) -> anyhow::Result<usize> {
     let out = &args.out;
-    let Traced { events, image, .. } = Traced::read(last).context("record")?;
-    let (from, to) = (last.join(TRACE), out.join(TRACE));
+    let (Traced { events, image, .. }, _) = Traced::read_part(trace).context("record")?;
+    let (from, to) = (trace.join(TRACE), out.join(TRACE));
     fs::copy(&from, &to).with_context(|| format!("copy {} to {}", from.display(), to.display()))?;
     image::write(&out.join(BASE), &image).with_context(|| format!("write {BASE}"))?;
     let kept = |name: &str, text: &str| {
         fs::write(out.join(name), text).with_context(|| format!("write {name}"))
     };
-    kept(KALLSYMS, &session.script("cat /proc/kallsyms")?)?;
-    kept(MODULES, &session.script("cat /proc/modules")?)?;
+    kept(KALLSYMS, kallsyms)?;
+    kept(MODULES, modules)?;
     let mut elf: Vec<_> = args.elf.iter().map(absolute).collect::<Result<_, _>>()?;
     if let Some(bytes) = program.bytes() {
         fs::write(out.join(PROGRAM), bytes).context("write the program")?;
